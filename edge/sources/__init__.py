@@ -1,0 +1,1 @@
+"""Where the daemon's frames come from: one protocol (`base`), one adapter a file."""
