@@ -6,7 +6,7 @@ nothing of the daemon; what one needs from outside (a log of the files that were
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from edge.records import Frame
@@ -72,7 +72,7 @@ class FileFrame(Frame):
         key: the file in the state in which it was read; `key.name` is the frame's `name`.
     """
 
-    key: FileKey = FileKey("", 0, 0)
+    key: FileKey = field(kw_only=True)
 
 
 class ReadLog(Protocol):
