@@ -1,0 +1,93 @@
+"""The program `leukoscope`: a group whose commands are imported when they are asked for.
+
+Each command is `edge/cli/NAME.py` with a click object `command`. An error that a person can act on
+(`LeukoscopeError`) becomes one line on standard error and exit status 1; a wrong command line is status 2;
+anything else is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+from typing import Final
+
+import click
+
+from edge import __version__
+from edge.errors import LeukoscopeError
+
+COMMANDS: Final = (
+    "classify",
+    "run",
+    "demo",
+    "models",
+    "config",
+    "bench",
+    "train",
+    "convert",
+    "evaluate",
+)
+
+
+def printable(text: str) -> str:
+    r"""Make a text safe for a terminal, on one line: control characters and the like become escapes.
+
+    A file name may hold a line break, an escape sequence that rewrites the screen, a character that turns
+    the direction of writing, or bytes that are no UTF-8; `\n`, `\x1b`, `\u202e`, `\udcff` show them.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+class _Stderr(logging.Handler):
+    """Writes log records as one safe line each to whatever standard error is at that moment."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record."""
+        text = printable(record.getMessage())
+        if record.exc_info:
+            text += "\n" + logging.Formatter().formatException(record.exc_info)
+        click.echo(f"{record.levelname.capitalize()}: {text}", err=True)
+
+
+class _Commands(click.Group):
+    """Imports a command when it is asked for, and turns our errors into one line."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Name the commands, in the order of the help."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import a command; None where there is none of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(f"edge.cli.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except LeukoscopeError as error:
+            raise click.ClickException(printable(str(error))) from error
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="leukoscope")
+@click.option("-v", "--verbose", is_flag=True, help="Tell more on standard error.")
+def main(verbose: bool) -> None:
+    """Find and name white blood cells in microscope images.
+
+    A first-pass aid for research: a person signs each result.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure:  # a terminal that cannot write a name shows its escapes instead of failing
+            reconfigure(errors="backslashreplace")
+    root = logging.getLogger()
+    root.setLevel(logging.INFO if verbose else logging.WARNING)
+    if not any(isinstance(handler, _Stderr) for handler in root.handlers):
+        root.addHandler(_Stderr())

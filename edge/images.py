@@ -1,0 +1,164 @@
+"""Bytes or a file → upright RGB pixels, within limits. Hostile and odd pictures end here.
+
+A picture is taken for what its content is, not for what its name says. What every camera and microscope
+program writes is read: 8 and 16 bits, grey, palette, CMYK and alpha (laid over white), turned as its EXIF
+orientation says. Of an animation, a stack or a multi-page TIFF the first picture is read, with a warning:
+the others are mostly the same field at another depth or size, and would count its cells again.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import stat
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from edge.errors import InputError, InputTooLarge
+from edge.records import Image
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
+MAX_PIXELS: Final = 100_000_000
+"""The largest picture that is decoded: a 64-megapixel camera and most stitched scans are smaller."""
+
+MAX_BYTES: Final = 1_000_000_000
+"""The largest file that is read at all: `MAX_PIXELS` in 16 bits and three colours, and some."""
+
+FORMATS: Final = ("JPEG", "MPO", "PNG", "BMP", "TIFF", "GIF", "WEBP")
+"""What Pillow may recognise; its rarer formats are attack surface without a use here."""
+
+log = logging.getLogger(__name__)
+
+
+def load(path: Path) -> Image:
+    """Read and decode one picture file.
+
+    Returns:
+        Height × width × 3, uint8, R, G, B, the right way up.
+
+    Raises:
+        InputTooLarge: it has more than `MAX_BYTES` or `MAX_PIXELS`; its pixels were not touched.
+        InputError: it cannot be read or is no whole picture.
+    """
+    return decode(read(path), str(path))
+
+
+def read(path: Path) -> bytes:
+    """Read a regular file of at most `MAX_BYTES`.
+
+    Raises:
+        InputTooLarge: it is larger.
+        InputError: it is missing, unreadable, or not a regular file (a pipe would block for ever).
+    """
+    try:
+        about = path.stat()
+        if not stat.S_ISREG(about.st_mode):
+            raise InputError(f"{path} is not a regular file: name an image, a folder, a ZIP or an address")
+        if about.st_size > MAX_BYTES:
+            raise InputTooLarge(f"{path} has {about.st_size:,} bytes, the limit is {MAX_BYTES:,}: split it")
+        return path.read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        if isinstance(error, FileNotFoundError) and path.is_symlink():
+            why = "it is a link to a file that does not exist"
+        raise InputError(f"{path} cannot be read: {why}") from error
+
+
+def decode(data: bytes, name: str) -> Image:
+    """Decode one picture.
+
+    Args:
+        data: the whole file.
+        name: what to call it in an error.
+
+    Returns:
+        Height × width × 3, uint8, R, G, B, the right way up, contiguous and writable.
+
+    Raises:
+        InputTooLarge: its header announces more than `MAX_PIXELS`; its pixels were not touched.
+        InputError: it is empty, cut short, damaged, of a kind that has no colours, or no picture at all.
+    """
+    from PIL import Image as Pillow
+    from PIL import UnidentifiedImageError
+
+    if not data:
+        raise InputError(f"{name} is empty (0 bytes): copy it again from where it came")
+    # Pillow remarks on odd metadata; that is nothing a user can act on. The filter is set anew each time
+    # because whoever runs us may reset the list, and `catch_warnings` is not safe in threads.
+    warnings.filterwarnings("ignore", module=r"PIL\b")
+    try:
+        with Pillow.open(io.BytesIO(data), formats=FORMATS) as picture:
+            if picture.width * picture.height > MAX_PIXELS:
+                raise InputTooLarge(
+                    f"{name} is {picture.width} × {picture.height} pixels, "
+                    f"the limit is {MAX_PIXELS // 10**6} megapixels: cut it into fields"
+                )
+            fast = _decode_plain_jpeg(picture, data)
+            return _decode_any(picture, name) if fast is None else fast
+    except InputError:
+        raise
+    except Pillow.DecompressionBombError as error:
+        raise InputTooLarge(
+            f"{name} announces more than {MAX_PIXELS // 10**6} megapixels: cut it into fields"
+        ) from error
+    except UnidentifiedImageError as error:
+        raise InputError(
+            f"{name} is no picture that can be read, or its beginning is damaged: use JPEG, PNG, BMP or TIFF"
+        ) from error
+    # A parser of hostile bytes fails with whatever its plugins stumble over: struct, index, memory, syntax.
+    except Exception as error:
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(
+            f"{name} is cut short or damaged ({why}): copy it again from where it came"
+        ) from error
+
+
+def _decode_plain_jpeg(picture: Picture, data: bytes) -> Image | None:
+    """Decode an upright grey or colour JPEG with OpenCV, which is faster; None where Pillow must do it.
+
+    OpenCV fills what is missing of a cut JPEG with grey, so only a file that has its end mark comes here.
+    """
+    if picture.format != "JPEG" or picture.mode not in ("RGB", "L") or not data.endswith(b"\xff\xd9"):
+        return None
+    if "exif" in picture.info and picture.getexif().get(_ORIENTATION, 1) != 1:
+        return None
+    import cv2
+
+    buffer = np.frombuffer(data, np.uint8)
+    try:
+        pixels = cv2.imdecode(buffer, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error:
+        return None
+    if pixels is None:
+        return None
+    image: Image = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)
+    return image
+
+
+_ORIENTATION: Final = 0x0112
+
+
+def _decode_any(picture: Picture, name: str) -> Image:
+    """Decode whatever Pillow opened, into 8 bits of R, G, B."""
+    from PIL import Image as Pillow
+    from PIL import ImageOps
+
+    if picture.format != "MPO" and getattr(picture, "is_animated", False):
+        log.warning("%s holds several pictures: only the first is read", name)
+    if picture.mode == "F" or (picture.mode == "I" and picture.format != "PNG"):
+        raise InputError(
+            f"{name} has pixels of 32 bits, which have no defined white: save it with 8 or 16 bits a colour"
+        )
+    upright = ImageOps.exif_transpose(picture)
+    if upright.mode.startswith("I"):  # 16 bits of grey; 65535 is white
+        grey = (np.asarray(upright) >> 8).astype(np.uint8)
+        return np.repeat(grey[:, :, np.newaxis], 3, axis=2)
+    if upright.has_transparency_data:
+        white = Pillow.new("RGBA", upright.size, "white")
+        upright = Pillow.alpha_composite(white, upright.convert("RGBA"))
+    return np.array(upright.convert("RGB"))
