@@ -29,7 +29,7 @@ MAX_PIXELS: Final = 100_000_000
 MAX_BYTES: Final = 1_000_000_000
 """The largest file that is read at all: `MAX_PIXELS` in 16 bits and three colours, and some."""
 
-FORMATS: Final = ("JPEG", "MPO", "PNG", "BMP", "TIFF", "GIF", "WEBP")
+FORMATS: Final = ("JPEG", "PNG", "BMP", "TIFF", "GIF", "WEBP")
 """What Pillow may recognise; its rarer formats are attack surface without a use here."""
 
 log = logging.getLogger(__name__)
@@ -91,6 +91,8 @@ def decode(data: bytes, name: str) -> Image:
     # Pillow remarks on odd metadata; that is nothing a user can act on. The filter is set anew each time
     # because whoever runs us may reset the list, and `catch_warnings` is not safe in threads.
     warnings.filterwarnings("ignore", module=r"PIL\b")
+    if not data.startswith(b"\xff\xd8"):  # without these two, Pillow imports every plugin it has
+        from PIL import TiffImagePlugin, WebPImagePlugin  # noqa: F401
     try:
         with Pillow.open(io.BytesIO(data), formats=FORMATS) as picture:
             if picture.width * picture.height > MAX_PIXELS:
@@ -108,14 +110,13 @@ def decode(data: bytes, name: str) -> Image:
         ) from error
     except UnidentifiedImageError as error:
         raise InputError(
-            f"{name} is no picture that can be read, or its beginning is damaged: use JPEG, PNG, BMP or TIFF"
+            f"{name} is no picture, or too damaged to tell what kind: use JPEG, PNG, BMP or TIFF"
         ) from error
     # A parser of hostile bytes fails with whatever its plugins stumble over: struct, index, memory, syntax.
     except Exception as error:
         why = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(
-            f"{name} is cut short or damaged ({why}): copy it again from where it came"
-        ) from error
+        what = "cut short" if "truncated" in why.lower() else f"damaged ({why})"
+        raise InputError(f"{name} is {what}: copy it again from where it came") from error
 
 
 def _decode_plain_jpeg(picture: Picture, data: bytes) -> Image | None:
