@@ -148,7 +148,7 @@ def test_sixteen_bits_are_scaled_to_eight(suffix: str, colours: int) -> None:
 @pytest.mark.parametrize("mode", ["F", "I"])
 def test_pixels_of_32_bits_are_refused_with_the_reason(mode: str) -> None:
     picture = Pillow.fromarray(smear()).convert("L").convert(mode)
-    with pytest.raises(InputError, match="32 bits.*save it with 8 or 16"):
+    with pytest.raises(InputError, match=r"32 bits.*save it with 8 or 16"):
         decode(encode(picture, "TIFF"), "float.tif")
 
 
@@ -204,10 +204,17 @@ def test_no_remark_of_pillow_reaches_the_user(tmp_path: Path) -> None:
     broken = picture[:33] + struct.pack(">I", 2) + b"eXIf" + b"II" + struct.pack(">I", zlib.crc32(b"eXIfII"))
     (tmp_path / "exif.png").write_bytes(broken + picture[33:])
     (tmp_path / "large.png").write_bytes(png_header(9_700, 9_700))
-    program = (
-        "import sys\nfrom pathlib import Path\nfrom edge.errors import InputError\nfrom edge.images import load\n"
-        "for name in sys.argv[1:]:\n    try:\n        load(Path(name))\n    except InputError:\n        pass\n"
-    )
+    program = """
+import sys
+from pathlib import Path
+from edge.errors import InputError
+from edge.images import load
+for name in sys.argv[1:]:
+    try:
+        load(Path(name))
+    except InputError:
+        pass
+"""
     done = subprocess.run(
         [sys.executable, "-c", program, *(str(path) for path in tmp_path.iterdir())],
         capture_output=True,
