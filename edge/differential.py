@@ -9,10 +9,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from math import exp, lgamma, log, log1p
 from typing import NamedTuple
 
 CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What cells are counted for: one smear, or a day where nobody named one.
+
+    Attributes:
+        id: its name.
+        started_at: when its first cell was stored; UTC.
+        target: how many accepted cells are wanted.
+    """
+
+    id: str
+    started_at: datetime
+    target: int
 
 
 class Limits(NamedTuple):
