@@ -35,7 +35,7 @@ def test_split(folder: Path) -> Iterator[Path]:
 
 
 def shows_a_free_cell(image: Image) -> bool:
-    """Whether the middle cell can be cut out and is the only one, with red cells beside it on the usual white."""
+    """Whether the middle cell can be cut out and is the only one, beside red cells on the usual white."""
     white = background(image)
     cuttings = cut(image)
     if cuttings.white is None or len(cuttings.red) < 3 or np.abs(white - WARM_WHITE).max() > 4:

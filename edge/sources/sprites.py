@@ -21,7 +21,7 @@ NEUTRAL: Final = 230
 
 _CELL_DENSITY: Final = 0.13  # optical density from which a pixel belongs to a cell
 _NUCLEUS_DENSITY: Final = 0.45  # green over blue density that nuclei and platelets reach, red cells never
-_RED_AREA: Final = (2300, 6300)  # pixels of the samples, whose red cells are 74 wide
+_RED_AREA: Final = (3200, 5600)  # pixels of the samples, whose red cells are 74 wide
 _PLATELET_AREA: Final = (150, 1500)
 _WHITE_AREA: Final = (4500, 34000)
 
@@ -134,7 +134,7 @@ def cut(image: Image) -> Cuttings:
         dark = int(np.count_nonzero(nucleus & (mask == 1)))
         if mask[height // 2, width // 2] and dark > 800 and solid > 0.95 and _in(area, _WHITE_AREA):
             white = _sprite(light, mask, outline)
-        elif dark < 10 and solid > 0.955 and _in(area, _RED_AREA):
+        elif dark < 10 and solid > 0.965 and _in(area, _RED_AREA):
             red.append(_sprite(light, mask, outline))
         elif dark > 60 and solid > 0.85 and _in(area, _PLATELET_AREA):
             platelets.append(_sprite(light, mask, outline))
