@@ -1,8 +1,8 @@
 """A camera over a blood smear that does not exist, for demonstrations and for measuring the whole chain.
 
-The smear (`slide_layout`) is made of real cells. The camera goes over it on a meander (`slide_scan`) and shows
-it as cameras do: out of focus at times, unevenly lit, with drifting exposure and stain, with noise, and now
-and then with nothing for a while. All of it follows from the settings: equal settings show equal frames.
+The smear (`slide_layout`) is made of real cells. The camera goes over it on a meander (`slide_scan`) and
+shows it as cameras do: out of focus at times, unevenly lit, with drifting exposure and stain, with noise, and
+now and then with nothing for a while. All of it follows from the settings: equal settings, equal frames.
 What lies where is known: `truth` and `visible`.
 """
 
