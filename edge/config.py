@@ -62,8 +62,12 @@ class VirtualSlideSource(_Table):
     """A camera that moves over a made-up smear of real cells. For trying out."""
 
     kind: Literal["virtual_slide"]
-    seed: int = Field(default=0, ge=0, le=2**31 - 1, description="The same seed lays the same slide.")
-    cells: int = Field(default=100, ge=1, le=10_000, description="White cells on the slide.")
+    seed: int = Field(default=1, ge=0, le=2**31 - 1, description="The same seed lays the same slide.")
+    columns: int = Field(default=30, ge=1, le=1000, description="Fields side by side.")
+    rows: int = Field(default=20, ge=1, le=1000, description="Fields one below another.")
+    interval_s: float = Field(
+        default=0.5, ge=0.0, le=60.0, description="The least time from one field to the next."
+    )
 
 
 SOURCES: dict[str, type[_Table]] = {"folder": FolderSource, "virtual_slide": VirtualSlideSource}

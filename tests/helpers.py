@@ -1,0 +1,100 @@
+"""What many tests need: decided cells made directly, and a real subscriber."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import numpy as np
+import paho.mqtt.client as paho
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from edge.records import Box, Cell, Decision, Field, Frame, Prediction, Reason, Verdict
+
+WAIT_S = 30.0
+"""A thing that should happen at once is given up after this time."""
+
+MORNING = datetime(2026, 1, 31, 10, 20, 30, 123456, UTC)
+
+
+def decided(
+    cell_class: str = "basophil",
+    *,
+    confidence: float = 0.9931,
+    reasons: tuple[Reason, ...] = (),
+    index: int = 0,
+    name: str = "",
+    box: Box | None = Box(83, 90, 190, 184),  # noqa: B008 - immutable
+    captured_at: datetime = MORNING,
+) -> Decision:
+    """A decided cell, made without a model."""
+    pixels = np.random.default_rng(index).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    frame = Frame.of(pixels, 0, captured_at, name)
+    boxes = () if box is None else (box,)
+    cell = Cell(Field(frame, None, boxes), index, box, pixels, None, False, 1.0, 0.0)
+    classes = ("basophil", "eosinophil", "lymphocyte", "monocyte", "neutrophil")
+    rest = (1 - confidence) / (len(classes) - 1)
+    probabilities = {each: confidence if each == cell_class else rest for each in classes}
+    verdict = Verdict.FLAGGED if reasons else Verdict.ACCEPTED
+    return Decision(Prediction(cell, probabilities, 0.2, 1.4321), verdict, reasons)
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    """Wait until something holds; fail, saying what was waited for, where it does not come."""
+    end = time.monotonic() + WAIT_S
+    while not condition():
+        if time.monotonic() > end:
+            pytest.fail(f"waited in vain until {what}")
+        time.sleep(0.01)
+
+
+class Received(NamedTuple):
+    """A message as a subscriber got it."""
+
+    topic: str
+    payload: dict[str, Any]
+    retained: bool
+
+
+@dataclass
+class Subscriber:
+    """A real MQTT 5 client that keeps all that it is sent, over connections where it has a name."""
+
+    host: str
+    port: int
+    name: str = ""
+    received: list[Received] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._subscribed = threading.Event()
+        client = paho.Client(CallbackAPIVersion.VERSION2, self.name, protocol=paho.MQTTv5)
+        client.on_connect = lambda *_: client.subscribe("#", qos=1)
+        client.on_subscribe = lambda *_: self._subscribed.set()
+        client.on_message = lambda _client, _userdata, message: self.received.append(
+            Received(message.topic, json.loads(message.payload), message.retain)
+        )
+        session = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        session.SessionExpiryInterval = 3600 if self.name else 0
+        client.connect(self.host, self.port, clean_start=not self.name, properties=session)
+        client.loop_start()
+        assert self._subscribed.wait(WAIT_S)
+        self._client = client
+
+    def close(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def of(self, ending: str) -> list[dict[str, Any]]:
+        """The payloads of the topics with this ending, in the order of their coming."""
+        return [message.payload for message in list(self.received) if message.topic.endswith(ending)]
+
+    def cells(self) -> list[dict[str, Any]]:
+        return [each.payload for each in list(self.received) if "/cell/" in each.topic]
