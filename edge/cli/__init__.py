@@ -16,6 +16,7 @@ import click
 
 from edge import __version__
 from edge.errors import LeukoscopeError
+from edge.text import printable
 
 COMMANDS: Final = (
     "classify",
@@ -28,17 +29,6 @@ COMMANDS: Final = (
     "convert",
     "evaluate",
 )
-
-
-def printable(text: str) -> str:
-    r"""Make a text safe for a terminal, on one line: control characters and the like become escapes.
-
-    A file name may hold a line break, an escape sequence that rewrites the screen, a character that turns
-    the direction of writing, or bytes that are no UTF-8; `\n`, `\x1b`, `\u202e`, `\udcff` show them.
-    """
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 class _Stderr(logging.Handler):

@@ -1,0 +1,210 @@
+"""`leukoscope classify`: name the white cells of pictures that the user points at."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, cast
+
+import click
+
+from edge.cli.progress import Progress
+from edge.records import Verdict, View
+from edge.text import printable
+
+if TYPE_CHECKING:
+    from edge.evaluation import Evaluation, Outcome
+    from edge.labels import Labels
+    from edge.reading import Answer
+
+CAUTION = "A first-pass aid for research: a person signs each result."
+
+
+@dataclass(slots=True)
+class Summary:
+    """Counts over the whole run."""
+
+    pictures: int = 0
+    errors: int = 0
+    accepted: Counter[str] = field(default_factory=Counter)
+    flagged: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+
+    def add(self, answer: Answer) -> None:
+        """Count one picture."""
+        self.pictures += 1
+        self.errors += answer.error is not None
+        for cell in answer.cells:
+            if cell["verdict"] == Verdict.ACCEPTED:
+                self.accepted[cast(str, cell["class"])] += 1
+            else:
+                self.flagged += 1
+                self.reasons.update(cast("list[str]", cell["reasons"]))
+
+    def text(self, classes: tuple[str, ...], skipped: int, seconds: float) -> str:
+        """Lay it out for a person."""
+        from edge.differential import differential
+
+        result = differential({name: self.accepted[name] for name in classes}, flagged=self.flagged)
+        cells = result.accepted + result.flagged
+        lines = [
+            f"{self.pictures:,} pictures in {seconds:.1f} s ({self.pictures / seconds:,.0f}/s), "
+            f"{cells:,} cells, {self.errors:,} errors, {skipped:,} other files skipped"
+        ]
+        for share in result.shares:
+            if share.percent is not None:
+                low, high = share.limits
+                percent = f"{share.percent:5.1f} % of the accepted ({low:.1f}–{high:.1f})"
+                lines.append(f"  {share.cell_class:<12} {share.count:>6,}  {percent}")
+        if self.flagged:
+            reasons = ", ".join(f"{n:,} {reason}" for reason, n in self.reasons.most_common())
+            lines.append(
+                f"  {'flagged':<12} {self.flagged:>6,}  {100 * self.flagged / cells:5.1f} % of all: {reasons}"
+            )
+        return "\n".join([*lines, CAUTION])
+
+
+class _Labelled:
+    """Gathers what is to be compared with the labels."""
+
+    def __init__(self, labels: Labels) -> None:
+        self._labels = labels
+        self._outcomes: list[Outcome] = []
+        self._without_cell = 0
+        self._without_label: list[str] = []
+
+    def add(self, answer: Answer) -> None:
+        """Take one picture that was read."""
+        label = self._labels.of(answer.name)
+        if label is None:
+            self._without_label.append(answer.name)
+        elif answer.central is None:
+            self._without_cell += 1
+        else:
+            self._outcomes.append(answer.central.outcome(label))
+
+    def report(self, classes: tuple[str, ...]) -> Evaluation:
+        """Work out the figures."""
+        from edge.evaluation import evaluate
+
+        return evaluate(self._outcomes, classes, without_cell=self._without_cell)
+
+    def gaps(self) -> str:
+        """Say which pictures and labels have no counterpart; empty where all have."""
+        lines = []
+        for what, names in (
+            ("pictures have no label", self._without_label),
+            ("labels name pictures that were not read", self._labels.unused()),
+        ):
+            if names:
+                shown = ", ".join(printable(name) for name in names[:5])
+                lines.append(f"{len(names):,} {what}: {shown}{', …' if len(names) > 5 else ''}\n")
+        return "".join(lines)
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.option("--model", metavar="NAME|DIR", help="A model of the zoo, or a bundle's folder.")
+@click.option(
+    "--threshold",
+    type=click.FloatRange(0.50, 0.99),
+    help="Flag cells whose confidence is below. Default: the model's own, 0.85 in the zoo.",
+)
+@click.option(
+    "--view",
+    type=click.Choice(["auto", "cell", "field"]),
+    default="auto",
+    show_default=True,
+    help="cell: each picture is one cell, whole. field: look for cells, and take what is found. "
+    "auto: look, and take a small picture whole where nothing is found.",
+)
+@click.option(
+    "--um-per-pixel",
+    type=click.FloatRange(0.005, 5),
+    metavar="UM",
+    help="The calibrated size of a pixel in micrometres. Default: read off the red cells.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "csv", "json", "jsonl"]),
+    default="table",
+    show_default=True,
+    help="How cells are written.",
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Write to this file, all or nothing, not to standard output.",
+)
+@click.option(
+    "--labels",
+    "labels_csv",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A CSV with the columns filename and class: the output ends with how well they agree. "
+    "Of several cells in a picture, the one nearest to its centre is the labelled one.",
+)
+@click.option(
+    "--explain",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write to this folder, for each cell, a picture of what the model looked at.",
+)
+@click.pass_context
+def command(
+    context: click.Context,
+    paths: tuple[str, ...],
+    model: str | None,
+    threshold: float | None,
+    view: View,
+    um_per_pixel: float | None,
+    form: Literal["table", "csv", "json", "jsonl"],
+    output: Path | None,
+    labels_csv: Path | None,
+    explain: Path | None,
+) -> None:
+    """Find and name the white blood cells in pictures.
+
+    PATH is an image (JPEG, PNG, BMP, TIFF), a folder (searched with all below it, in name order), a ZIP, or
+    an http(s) address. What cannot be read is named on standard error, and the others are still classified.
+
+    Exit status: 0 all read, 1 some input could not be read, 2 the command line is wrong.
+    """
+    from edge.inference.bundle import DEFAULT_MODEL, Bundle
+    from edge.inputs import Inputs
+    from edge.labels import Labels
+    from edge.output import WRITERS, atomic, evaluation_text
+    from edge.reading import Settings, read_all
+
+    bundle = Bundle.load(model or DEFAULT_MODEL)
+    labelled = _Labelled(Labels.read(labels_csv)) if labels_csv else None
+    inputs = Inputs(paths)
+    settings = Settings(bundle, threshold, view, um_per_pixel, explain)
+    summary, report, started = Summary(), None, time.monotonic()
+    to_screen = output is None and sys.stdout.isatty()
+    with (
+        atomic(output) if output else nullcontext(sys.stdout) as out,
+        Progress(inputs.count, shown=not to_screen) as progress,
+    ):
+        writer = WRITERS[form](out)
+        for answer in read_all(inputs, settings):
+            progress.step()
+            summary.add(answer)
+            for cell in answer.cells:
+                writer.cell(cell)
+            if answer.error:
+                progress.clear()
+                click.echo(f"Error: {printable(str(answer.error))}", err=True)
+            elif labelled:
+                labelled.add(answer)
+        if labelled:
+            report = labelled.report(bundle.classes)
+        writer.end(report)
+    if labelled and report:
+        # A CSV is one table: its report goes where people look.
+        click.echo((evaluation_text(report) if form == "csv" else "") + labelled.gaps(), err=True, nl=False)
+    click.echo(summary.text(bundle.classes, inputs.skipped, time.monotonic() - started), err=True)
+    context.exit(1 if summary.errors else 0)

@@ -1,0 +1,158 @@
+"""Pictures → answers: one model over many inputs, on all cores, in the inputs' order.
+
+What is kept of a picture is its answer; its pixels are let go in the thread that read them.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge.cellrecord import cell_fields
+from edge.errors import InputError
+from edge.parallel import in_order
+from edge.records import Decision, Frame, Reason, View
+
+if TYPE_CHECKING:
+    from edge.evaluation import Outcome
+    from edge.inference.bundle import Bundle
+    from edge.inputs import Input
+    from edge.pipeline import Reader
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How pictures are to be read.
+
+    Attributes:
+        bundle: the model.
+        threshold: the lowest confidence that is accepted; None for the bundle's own.
+        view: see `records.View`.
+        um_per_pixel: the calibrated scale, or None to read it off the red cells.
+        explain: a folder for pictures of what the model looked at, or None.
+    """
+
+    bundle: Bundle
+    threshold: float | None = None
+    view: View = "auto"
+    um_per_pixel: float | None = None
+    explain: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What was said of one cell, without its pixels."""
+
+    probabilities: dict[str, float]
+    reasons: tuple[Reason, ...]
+
+    def outcome(self, label: str) -> Outcome:
+        """Set it beside a label."""
+        from edge.evaluation import Outcome
+
+        return Outcome(label, self.probabilities, self.reasons)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of one picture.
+
+    Attributes:
+        name: the input's.
+        cells: each cell's fields, see `cellrecord.cell_fields`.
+        central: of the cell nearest to the picture's centre, which a label of the picture is about; None
+            where no cell was found.
+        error: why there are no cells, where it could not be read.
+    """
+
+    name: str
+    cells: tuple[dict[str, object], ...] = ()
+    central: Said | None = None
+    error: InputError | None = None
+
+
+def read_all(inputs: Iterable[Input], settings: Settings) -> Iterator[Answer]:
+    """Read every input, with a model for each core.
+
+    Raises:
+        BundleError: the model cannot be opened.
+        InputError: the folder for explanations cannot be written.
+    """
+    import cv2
+
+    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if threads > 1:
+        cv2.setNumThreads(1)  # the pictures are spread over the cores: one of them needs no more than its own
+    return in_order(enumerate(inputs), lambda: _worker(settings), threads)
+
+
+def _worker(settings: Settings) -> Callable[[tuple[int, Input]], Answer]:
+    """Make what one thread does, with a model of its own."""
+    from edge.inference.classify import Classifier
+    from edge.inference.decide import OperatingPoint
+    from edge.pipeline import Reader
+
+    bundle = settings.bundle
+    reader = Reader(
+        Classifier(bundle),
+        OperatingPoint.of(bundle, settings.threshold),
+        view=settings.view,
+        um_per_pixel=settings.um_per_pixel,
+    )
+
+    def work(numbered: tuple[int, Input]) -> Answer:
+        number, item = numbered
+        try:
+            image = item.image()
+        except InputError as error:
+            return Answer(item.name, error=error)
+        frame = Frame.of(image, number, datetime.now(UTC), item.name)
+        decisions = reader.read(frame)
+        if settings.explain:
+            for decision in decisions:
+                _explain(reader, decision, settings.explain)
+        cells = tuple(
+            cell_fields(decision, file=item.name, model=bundle.name, model_sha256=bundle.sha256)
+            for decision in decisions
+        )
+        if not decisions:
+            return Answer(item.name)
+        central = min(decisions, key=_from_centre)
+        return Answer(item.name, cells, Said(central.prediction.probabilities, central.reasons))
+
+    return work
+
+
+def _from_centre(decision: Decision) -> float:
+    """A cell's distance from the middle of its frame, in pixels."""
+    box = decision.cell.box
+    if box is None:
+        return 0.0
+    height, width, _ = decision.cell.field.frame.image.shape
+    x, y = box.centre
+    return math.hypot(x - width / 2, y - height / 2)
+
+
+def _explain(reader: Reader, decision: Decision, folder: Path) -> None:
+    """Write what the model looked at as ``NUMBER-NAME-CELL-CLASS-CONFIDENCE.jpg``."""
+    import cv2
+
+    from edge.vision.explain import overlay
+
+    cell = decision.cell
+    picture = overlay(cell.crop, reader.classifier.explain(cell))
+    frame = cell.field.frame
+    stem = re.sub(r"[^A-Za-z0-9_]+", "_", Path(frame.name).stem)[:60]
+    name = f"{frame.number:05d}-{stem}-{cell.index}-{decision.cell_class}-{decision.confidence:.2f}.jpg"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _, encoded = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        (folder / name).write_bytes(encoded.tobytes())
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written: {error.strerror or error}") from error

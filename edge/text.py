@@ -1,0 +1,12 @@
+"""Text from outside, made safe to show."""
+
+
+def printable(text: str) -> str:
+    r"""Make a text safe for a terminal, on one line: control characters and the like become escapes.
+
+    A file name may hold a line break, an escape sequence that rewrites the screen, a character that turns
+    the direction of writing, or bytes that are no UTF-8; `\n`, `\x1b`, `\u202e`, `\udcff` show them.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
