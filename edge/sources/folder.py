@@ -68,6 +68,7 @@ class FolderSource:
     def _forget(self) -> None:
         self._open = False
         self._number = 0
+        self._ended = False
         self._next_look = 0.0
         self._ready: deque[tuple[Path, FileKey]] = deque()
         self._resting: dict[FileKey, float] = {}  # since when
@@ -93,24 +94,25 @@ class FolderSource:
         self._forget()
 
     def read(self, timeout_s: float) -> Frame | None:
-        """The next picture; None where none is ready in time. Waiting may be told from the end by `once`."""
+        """The next picture in name order of those that lie ready; None where none is in time."""
         if not self._open:
             raise SourceError(f"{self._path} is not open")
         deadline = time.monotonic() + timeout_s
-        while True:
+        while not self._ended:
             while self._ready:
                 frame = self._frame(*self._ready.popleft())
                 if frame is not None:
                     return frame
-            now = time.monotonic()
-            if now >= self._next_look:
+            if time.monotonic() >= self._next_look:
                 self._look()
-                if self._once and not self._ready and not self._resting:
-                    raise SourceEnded
-            elif now >= deadline:
+                self._ended = self._once and not self._ready and not self._resting
+                if self._ready or self._ended:
+                    continue
+            now = time.monotonic()
+            if now >= deadline:
                 return None
-            else:
-                time.sleep(min(self._next_look, deadline) - now)
+            time.sleep(max(0.0, min(self._next_look, deadline) - now))
+        raise SourceEnded
 
     def _look(self) -> None:
         """Find what is new, and what has come to rest."""
@@ -138,21 +140,26 @@ class FolderSource:
     def _files(self) -> Iterator[tuple[FileKey, Path]]:
         """The pictures that lie there now, in the state they are in."""
         faults: set[str] = set()
-
-        def fault(error: OSError) -> None:
-            folder = str(error.filename)
-            faults.add(folder)
-            if folder not in self._faults:
-                log.warning("%r cannot be looked into, trying on: %s", folder, error.strerror)
-
-        for folder, subfolders, names in os.walk(self._path, onerror=fault):
-            subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-            for name in names:
-                path = Path(folder, name)
-                if name.startswith(".") or path.suffix.lower() not in PICTURE_SUFFIXES:
+        folders = [self._path]  # a stack, as folders may nest deeper than calls can
+        while folders:
+            folder = folders.pop()
+            try:
+                with os.scandir(folder) as listing:
+                    entries = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in listing]
+            except OSError as error:
+                faults.add(str(folder))
+                if str(folder) not in self._faults:
+                    log.warning(
+                        "%s cannot be looked into, trying on: %s", _plain(str(folder)), error.strerror
+                    )
+                continue
+            for name, is_folder in entries:
+                path = folder / name
+                if name.startswith("."):
                     continue
-                key = self._key(path)
-                if key is not None:
+                if is_folder:
+                    folders.append(path)
+                elif path.suffix.lower() in PICTURE_SUFFIXES and (key := self._key(path)):
                     yield key, path
         self._faults = faults
 
@@ -192,7 +199,12 @@ class FolderSource:
         return frame
 
     def _report(self, error: InputError, key: FileKey) -> None:
-        """Warn once of a file; its name may hold anything, a line break too."""
+        """Warn of a file, once."""
         if key not in self._reported:
             self._reported.add(key)
-            log.warning("%s", "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(error)))
+            log.warning("%s", _plain(str(error)))
+
+
+def _plain(text: str) -> str:
+    """For a line of a log: a file's name may hold anything, a line break too."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -11,7 +11,7 @@ import csv
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib.resources import as_file, files
 from typing import Final, NamedTuple
 
@@ -74,8 +74,9 @@ class Stock(NamedTuple):
     platelets: tuple[Sprite, ...]
 
 
+@lru_cache(maxsize=1)
 def stock(um_per_pixel: float) -> Stock:
-    """Cut the cells out of the packaged sample pictures, at a scale."""
+    """Cut the cells out of the packaged sample pictures, at a scale. Kept: it takes most of a second."""
     cuttings = list(_cut_samples())
     factor = SAMPLE_UM_PER_PIXEL / um_per_pixel
     white: dict[str, tuple[Sprite, ...]] = {}
