@@ -7,15 +7,11 @@ spreadsheet would run as a formula gets an apostrophe in front.
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import json
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol, TextIO
 
-from edge.errors import InputError
 from edge.evaluation import Evaluation
 from edge.text import printable
 
@@ -148,37 +144,6 @@ def _csv_value(value: object) -> object:
         value = printable(value)
         return f"'{value}" if value.startswith(("=", "+", "-", "@")) else value
     return value
-
-
-@contextlib.contextmanager
-def atomic(path: Path) -> Iterator[TextIO]:
-    """Open a file for writing that appears, whole, when the block ends without an error.
-
-    A device or pipe (``/dev/stdout``) is written to as it is; a link is kept and its target replaced.
-
-    Raises:
-        InputError: it cannot be written.
-    """
-    target = Path(os.path.realpath(path))
-    if target.exists() and not target.is_file() and not target.is_dir():
-        with target.open("w", encoding="utf-8", newline="") as out:
-            yield out
-        return
-    part = target.with_name(f".{target.name[:200]}.{os.getpid()}.part")
-    try:
-        if target.is_dir():
-            raise IsADirectoryError(0, "it is a folder")
-        out = part.open("x", encoding="utf-8", newline="")
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
-    try:
-        with out:
-            yield out
-            out.flush()
-            os.fsync(out.fileno())
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

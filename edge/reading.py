@@ -7,23 +7,20 @@ from __future__ import annotations
 
 import math
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.cellrecord import cell_fields
 from edge.errors import InputError
 from edge.parallel import in_order
-from edge.records import Decision, Frame, Reason, View
+from edge.records import Decision, Frame, Image, Reason, View
 
 if TYPE_CHECKING:
     from edge.evaluation import Outcome
     from edge.inference.bundle import Bundle
     from edge.inputs import Input
-    from edge.pipeline import Reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +32,14 @@ class Settings:
         threshold: the lowest confidence that is accepted; None for the bundle's own.
         view: see `records.View`.
         um_per_pixel: the calibrated scale, or None to read it off the red cells.
-        explain: a folder for pictures of what the model looked at, or None.
+        explain: takes each cell and a picture of what the model looked at, in the thread that read it.
     """
 
     bundle: Bundle
     threshold: float | None = None
     view: View = "auto"
     um_per_pixel: float | None = None
-    explain: Path | None = None
+    explain: Callable[[Decision, Image], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +79,7 @@ def read_all(inputs: Iterable[Input], settings: Settings) -> Iterator[Answer]:
 
     Raises:
         BundleError: the model cannot be opened.
-        InputError: the folder for explanations cannot be written.
+        Exception: whatever `settings.explain` raised.
     """
     import cv2
 
@@ -97,6 +94,7 @@ def _worker(settings: Settings) -> Callable[[tuple[int, Input]], Answer]:
     from edge.inference.classify import Classifier
     from edge.inference.decide import OperatingPoint
     from edge.pipeline import Reader
+    from edge.vision.explain import overlay
 
     bundle = settings.bundle
     reader = Reader(
@@ -116,7 +114,8 @@ def _worker(settings: Settings) -> Callable[[tuple[int, Input]], Answer]:
         decisions = reader.read(frame)
         if settings.explain:
             for decision in decisions:
-                _explain(reader, decision, settings.explain)
+                heat = reader.classifier.explain(decision.cell)
+                settings.explain(decision, overlay(decision.cell.crop, heat))
         cells = tuple(
             cell_fields(decision, file=item.name, model=bundle.name, model_sha256=bundle.sha256)
             for decision in decisions
@@ -137,22 +136,3 @@ def _from_centre(decision: Decision) -> float:
     height, width, _ = decision.cell.field.frame.image.shape
     x, y = box.centre
     return math.hypot(x - width / 2, y - height / 2)
-
-
-def _explain(reader: Reader, decision: Decision, folder: Path) -> None:
-    """Write what the model looked at as ``NUMBER-NAME-CELL-CLASS-CONFIDENCE.jpg``."""
-    import cv2
-
-    from edge.vision.explain import overlay
-
-    cell = decision.cell
-    picture = overlay(cell.crop, reader.classifier.explain(cell))
-    frame = cell.field.frame
-    stem = re.sub(r"[^A-Za-z0-9_]+", "_", Path(frame.name).stem)[:60]
-    name = f"{frame.number:05d}-{stem}-{cell.index}-{decision.cell_class}-{decision.confidence:.2f}.jpg"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _, encoded = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-        (folder / name).write_bytes(encoded.tobytes())
-    except OSError as error:
-        raise InputError(f"{folder} cannot be written: {error.strerror or error}") from error

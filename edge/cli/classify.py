@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections import Counter
@@ -12,8 +13,9 @@ from typing import TYPE_CHECKING, Literal, cast
 
 import click
 
+from edge.cli.files import atomic, folder, writing
 from edge.cli.progress import Progress
-from edge.records import Verdict, View
+from edge.records import Decision, Image, Verdict, View
 from edge.text import printable
 
 if TYPE_CHECKING:
@@ -106,6 +108,25 @@ class _Labelled:
         return "".join(lines)
 
 
+class _Explanations:
+    """Writes what the model looked at as ``NUMBER-NAME-CELL-CLASS-CONFIDENCE.jpg``."""
+
+    def __init__(self, into: Path) -> None:
+        self._into = folder(into)
+
+    def __call__(self, decision: Decision, picture: Image) -> None:
+        """Write one cell's; called from several threads."""
+        import cv2
+
+        frame = decision.cell.field.frame
+        stem = re.sub(r"[^A-Za-z0-9_]+", "_", Path(frame.name).stem)[:60]
+        reading = f"{decision.cell.index}-{decision.cell_class}-{decision.confidence:.2f}"
+        path = self._into / f"{frame.number:05d}-{stem}-{reading}.jpg"
+        _, encoded = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        with writing(path):
+            path.write_bytes(encoded.tobytes())
+
+
 @click.command()
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 @click.option("--model", metavar="NAME|DIR", help="A model of the zoo, or a bundle's folder.")
@@ -176,13 +197,13 @@ def command(
     from edge.inference.bundle import DEFAULT_MODEL, Bundle
     from edge.inputs import Inputs
     from edge.labels import Labels
-    from edge.output import WRITERS, atomic, evaluation_text
+    from edge.output import WRITERS, evaluation_text
     from edge.reading import Settings, read_all
 
     bundle = Bundle.load(model or DEFAULT_MODEL)
     labelled = _Labelled(Labels.read(labels_csv)) if labels_csv else None
     inputs = Inputs(paths)
-    settings = Settings(bundle, threshold, view, um_per_pixel, explain)
+    settings = Settings(bundle, threshold, view, um_per_pixel, _Explanations(explain) if explain else None)
     summary, report, started = Summary(), None, time.monotonic()
     to_screen = output is None and sys.stdout.isatty()
     with (
