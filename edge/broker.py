@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -50,7 +51,7 @@ class PrivateBroker:
         self._folder = Path(tempfile.mkdtemp(prefix="leukoscope-broker-"))
         configuration = self._folder / "mosquitto.conf"
         configuration.write_text(
-            f"listener {self.port} {self.host}\nmax_queued_messages 0\n"
+            f"listener {self.port} {self.host}\nmax_queued_messages 100000\n"
             f"{self.settings or 'allow_anonymous true'}\n"
         )
         with (self._folder / "log").open("wb") as log:
@@ -77,6 +78,11 @@ class PrivateBroker:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
+
+    def reload(self) -> None:
+        """Have it read its access rules and passwords anew."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGHUP)
 
     def __enter__(self) -> Self:
         self.open()

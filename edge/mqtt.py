@@ -233,7 +233,7 @@ class _Connection:
         try:
             self._client.connect(settings.host, settings.port, KEEPALIVE_S, **resume)
         except (OSError, UnicodeError) as error:  # a name that DNS cannot hold is a UnicodeError
-            log.warning("no connection to the broker at %s: %s", where, error)
+            log.warning("no connection to the broker at %s: %s", where, str(error))
             return False
         self._client.loop_start()
         try:

@@ -121,9 +121,7 @@ class Writer:
             (sample.id, utc_text(sample.started_at), sample.target),
         )
 
-    def cell(
-        self, ticket: Ticket, decision: Decision, *, sample: str, model: str, model_sha256: str
-    ) -> None:
+    def cell(self, ticket: Ticket, decision: Decision, *, sample: str, model: str, model_sha256: str) -> None:
         """Keep one decided cell. Confidence and probabilities are kept unrounded."""
         cell, prediction = decision.cell, decision.prediction
         probabilities = {name: float(value) for name, value in prediction.probabilities.items()}
@@ -263,9 +261,7 @@ class Store:
 
     def has_read(self, key: FileKey) -> bool:
         """Whether this state of this file was read at any time before."""
-        return bool(
-            self._all("SELECT 1 FROM files_read WHERE name = ? AND size = ? AND mtime_ns = ?", key)
-        )
+        return bool(self._all("SELECT 1 FROM files_read WHERE name = ? AND size = ? AND mtime_ns = ?", key))
 
     def mark_read(self, key: FileKey) -> None:
         """Remember a file that holds nothing to store."""
