@@ -54,8 +54,8 @@ class Summary:
         result = differential({name: self.accepted[name] for name in classes}, flagged=self.flagged)
         cells = result.accepted + result.flagged
         lines = [
-            f"{self.pictures:,} pictures in {seconds:.1f} s ({self.pictures / seconds:,.0f}/s), "
-            f"{cells:,} cells, {self.errors:,} errors, {skipped:,} other files skipped"
+            f"pictures {self.pictures:,}, cells {cells:,}, errors {self.errors:,}, other files skipped "
+            f"{skipped:,}; {seconds:.1f} s, {self.pictures / seconds:,.0f} pictures/s"
         ]
         for share in result.shares:
             if share.percent is not None:

@@ -1,0 +1,208 @@
+"""How fast `leukoscope classify` is, against what the machine could do at most and against Keras. One run.
+
+    python bench/throughput.py [--data FOLDER] [--keras-model FILE] [--rounds 3] [--output FILE.json]
+
+The limit is every core doing `cv2.imdecode` and `Interpreter.invoke` on pictures that lie in memory, and
+nothing else: no files, no finding, no cropping, no results. `classify` is the whole program, as a user starts
+it, its start and its JSON lines included. The rounds alternate, so that a busy machine slows all alike; the
+median counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+import edge
+from edge.inference.bundle import DEFAULT_MODEL, Bundle
+
+SAMPLES = Path(edge.__file__).parent / "samples" / "acevedo"
+LEAST = 3000
+PROGRAM = [sys.executable, "-c", "from edge.cli import main; main()"]
+
+KERAS = """
+import sys, time
+import cv2, numpy as np
+import tensorflow as tf
+model = tf.keras.models.load_model(sys.argv[1], compile=False)
+_, height, width, _ = model.input_shape
+
+def predict(path):
+    pixels = cv2.cvtColor(cv2.imread(path), cv2.COLOR_BGR2RGB)
+    return model.predict(cv2.resize(pixels, (width, height))[np.newaxis].astype(np.float32), verbose=0)
+
+for path in sys.argv[2:7]:
+    predict(path)
+started = time.perf_counter()
+for path in sys.argv[2:]:
+    predict(path)
+print((len(sys.argv) - 2) / (time.perf_counter() - started))
+"""
+
+
+@dataclass(frozen=True)
+class Child:
+    """What a finished program took."""
+
+    seconds: float
+    peak_mb: float
+    output: str
+
+
+def run(command: Sequence[str]) -> Child:
+    """Run a program to its end, with its own resource use, which `subprocess` does not tell."""
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        started = time.perf_counter()
+        child = subprocess.Popen(command, stdout=out, stderr=err)
+        _, status, usage = os.wait4(child.pid, 0)
+        seconds = time.perf_counter() - started
+        child.returncode = os.waitstatus_to_exitcode(status)
+        out.seek(0)
+        err.seek(0)
+        if child.returncode:
+            raise SystemExit(f"{' '.join(command[:6])} … ended with {child.returncode}: {err.read()[-2000:]}")
+        return Child(seconds, usage.ru_maxrss / 1024, out.read())
+
+
+def limit(pictures: Sequence[bytes], model: Path) -> float:
+    """Pictures a second that all cores decode and invoke, and nothing else."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    cv2.setNumThreads(1)
+    cores = len(os.sched_getaffinity(0))
+    ready, go = threading.Barrier(cores + 1), threading.Barrier(cores + 1)
+
+    def work(share: Sequence[bytes]) -> None:
+        interpreter = Interpreter(str(model), num_threads=1)
+        interpreter.allocate_tensors()
+        interpreter.invoke()
+        ready.wait()
+        go.wait()
+        for data in share:
+            cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+            interpreter.invoke()
+
+    threads = [threading.Thread(target=work, args=(pictures[n::cores],)) for n in range(cores)]
+    for thread in threads:
+        thread.start()
+    ready.wait()
+    started = time.perf_counter()
+    go.wait()
+    for thread in threads:
+        thread.join()
+    return len(pictures) / (time.perf_counter() - started)
+
+
+def classify(folder: Path, times: int, count: int, model: str, view: str) -> tuple[float, float]:
+    """Pictures a second of the whole program, and its peak memory in MB."""
+    child = run(
+        [*PROGRAM, "classify", *[str(folder)] * times, "--model", model, "--view", view, "--format", "jsonl"]
+    )
+    lines = child.output.count("\n")
+    assert lines == count or (view != "cell" and lines), f"{lines} cells of {count} pictures"
+    return count / child.seconds, child.peak_mb
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, default=SAMPLES, help="a folder of JPEGs of single cells")
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="a model of the zoo or a bundle's folder")
+    parser.add_argument("--keras-model", type=Path, help="the same network for keras.Model.predict")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--output", type=Path, help="write the figures as JSON")
+    options = parser.parse_args()
+
+    paths = sorted(path for path in options.data.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg"))
+    if not paths:
+        raise SystemExit(f"no JPEGs in {options.data}")
+    times = -(-LEAST // len(paths))
+    pictures = [path.read_bytes() for path in paths] * times
+    bundle = Bundle.load(options.model)
+
+    rates: dict[str, list[float]] = {"limit": [], "cell": [], "auto": []}
+    peaks = []
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        for number, path in enumerate(paths):
+            (folder / f"{number:06d}.jpg").symlink_to(path.resolve())
+        for _ in range(options.rounds):
+            rates["limit"].append(limit(pictures, bundle.directory / "model.tflite"))
+            for view in ("cell", "auto"):
+                rate, peak = classify(folder, times, len(pictures), options.model, view)
+                rates[view].append(rate)
+                peaks.append(peak)
+    median = {name: statistics.median(values) for name, values in rates.items()}
+    figures: dict[str, object] = {
+        "machine": {
+            "processor": processor(),
+            "cores": len(os.sched_getaffinity(0)),
+            "python": platform.python_version(),
+            **{
+                name: version(name)
+                for name in ("numpy", "opencv-python-headless", "ai-edge-litert", "Pillow")
+            },
+        },
+        "model": bundle.name,
+        "pictures": len(pictures),
+        "rates": rates,
+        "limit_per_s": median["limit"],
+        "cell_per_s": median["cell"],
+        "auto_per_s": median["auto"],
+        "cell_of_limit": median["cell"] / median["limit"],
+        "auto_of_limit": median["auto"] / median["limit"],
+        "peak_mb": max(peaks),
+        "cold_start_s": cold([*PROGRAM, "classify", str(paths[0]), "--model", options.model]),
+    }
+    if importlib.util.find_spec("tensorflow"):
+        figures["import_tensorflow_s"] = cold([sys.executable, "-c", "import tensorflow"])
+        figures["cold_of_tensorflow"] = figures["cold_start_s"] / figures["import_tensorflow_s"]  # type: ignore[operator]
+        if options.keras_model:
+            child = run([sys.executable, "-c", KERAS, str(options.keras_model), *map(str, paths[:100])])
+            keras = float(child.output.split()[-1])
+            figures["keras_per_s"] = keras
+            figures["cell_of_keras"] = median["cell"] / keras
+            figures["auto_of_keras"] = median["auto"] / keras
+    for name, value in figures.items():
+        if isinstance(value, float):
+            print(f"{name:<22}{value:12.3f}")
+    if options.output:
+        options.output.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+def cold(command: Sequence[str]) -> float:
+    """The seconds of a program from start to end, the median of five, after one to fill the file cache."""
+    run(command)
+    return statistics.median(run(command).seconds for _ in range(5))
+
+
+def processor() -> str:
+    """The processor's name, where the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next(
+        (line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine()
+    )
+
+
+if __name__ == "__main__":
+    main()
