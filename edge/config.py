@@ -21,7 +21,6 @@ from pydantic_core import ErrorDetails
 from edge.errors import ConfigError
 from edge.records import View
 
-DEFAULT_PATH = Path("/etc/leukoscope/leukoscope.toml")
 PASSWORD_VARIABLE = "LEUKOSCOPE_MQTT_PASSWORD"
 PASSWORD_CREDENTIAL = "mqtt-password"
 """The name of the systemd credential (``LoadCredential=mqtt-password:…``)."""
@@ -51,27 +50,26 @@ class Device(_Table):
     )
 
 
-class FolderSource(_Table):
+class FolderSettings(_Table):
     """Pictures that appear in a folder; each is read once, across restarts."""
 
     kind: Literal["folder"]
     path: Path = Field(description="The folder.")
 
 
-class VirtualSlideSource(_Table):
+class VirtualSlideSettings(_Table):
     """A camera that moves over a made-up smear of real cells. For trying out."""
 
     kind: Literal["virtual_slide"]
     seed: int = Field(default=1, ge=0, le=2**31 - 1, description="The same seed lays the same slide.")
-    columns: int = Field(default=30, ge=1, le=1000, description="Fields side by side.")
-    rows: int = Field(default=20, ge=1, le=1000, description="Fields one below another.")
+    cells: int = Field(default=300, ge=1, le=1_000_000, description="White cells on the slide.")
     interval_s: float = Field(
         default=0.5, ge=0.0, le=60.0, description="The least time from one field to the next."
     )
 
 
-SOURCES: dict[str, type[_Table]] = {"folder": FolderSource, "virtual_slide": VirtualSlideSource}
-Source = Annotated[FolderSource | VirtualSlideSource, Field(discriminator="kind")]
+SOURCES: dict[str, type[_Table]] = {"folder": FolderSettings, "virtual_slide": VirtualSlideSettings}
+Source = Annotated[FolderSettings | VirtualSlideSettings, Field(discriminator="kind")]
 
 
 class Model(_Table):

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from edge import __version__, config
-from edge.config import FolderSource, Settings, VirtualSlideSource
+from edge.config import FolderSettings, Settings, VirtualSlideSettings
 from edge.differential import Sample, differential
 from edge.inference.bundle import Bundle
 from edge.inference.classify import Classifier
@@ -38,6 +38,9 @@ from edge.mqtt import Session, State
 from edge.pipeline import Reader
 from edge.records import Frame, Verdict
 from edge.sources.base import FileFrame, ReadLog, Source, SourceEnded
+from edge.sources.folder import FolderSource
+from edge.sources.slide_scan import SlideSettings
+from edge.sources.virtual_slide import VirtualSlide
 from edge.store import Store
 from edge.thumbnail import jpeg_data_uri
 
@@ -307,21 +310,12 @@ class Daemon:
         self.session.publish(metrics_message(self._stamp("metrics"), metrics, at=datetime.now(UTC)))
 
 
-def make_source(settings: FolderSource | VirtualSlideSource, log_of_files: ReadLog) -> Source:
+def make_source(settings: FolderSettings | VirtualSlideSettings, read_log: ReadLog) -> Source:
     """The source that the settings name, not yet open."""
-    if isinstance(settings, FolderSource):
-        from edge.sources.folder import Folder
-
-        return Folder(settings.path, log_of_files)
-    from edge.sources.virtual_slide import SlideSettings, VirtualSlide
-
+    if isinstance(settings, FolderSettings):
+        return FolderSource(settings.path, read_log)
     return VirtualSlide(
-        SlideSettings(
-            seed=settings.seed,
-            columns=settings.columns,
-            rows=settings.rows,
-            interval_s=settings.interval_s,
-        )
+        SlideSettings(seed=settings.seed, cells=settings.cells, interval_s=settings.interval_s)
     )
 
 

@@ -86,7 +86,7 @@ class Session:
         self.root = f"{settings.prefix}/{device}/"
         self.outbox = outbox
         self.status = status
-        self.tls = _tls_context(settings)
+        self.tls = tls_context(settings)
         self._lock = threading.Lock()
         self._retained: dict[str, Message] = {}
         self._fresh: dict[str, Message] = {}
@@ -340,7 +340,12 @@ def _properties(packet_type: int, **values: int) -> Properties:
     return properties
 
 
-def _tls_context(settings: Mqtt) -> ssl.SSLContext | None:
+def tls_context(settings: Mqtt) -> ssl.SSLContext | None:
+    """What an encrypted connection trusts and shows; None for a plain one.
+
+    Raises:
+        ConfigError: a certificate or key cannot be read.
+    """
     tls = settings.tls
     if tls is None:
         return None

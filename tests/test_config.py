@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edge import config
-from edge.config import FolderSource, VirtualSlideSource, load, password, password_origin
+from edge.config import FolderSettings, VirtualSlideSettings, load, password, password_origin
 from edge.errors import ConfigError
 
 SLIDE = '[source]\nkind = "virtual_slide"\n'
@@ -22,7 +22,7 @@ def test_little_is_enough(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/leukoscope-two:/var/lib/other")
     file.write_text(SLIDE)
     settings = load(file)
-    assert isinstance(settings.source, VirtualSlideSource)
+    assert isinstance(settings.source, VirtualSlideSettings)
     assert settings.mqtt.host == "localhost"
     assert settings.store.path == Path("/var/lib/leukoscope-two/leukoscope.sqlite")
     monkeypatch.delenv("STATE_DIRECTORY")
@@ -45,7 +45,7 @@ def test_everything_can_be_said(file: Path) -> None:
         '[store]\npath = "/data/db"\n'
     )
     settings = load(file)
-    assert isinstance(settings.source, FolderSource)
+    assert isinstance(settings.source, FolderSettings)
     assert settings.model.threshold == 0.9
     assert settings.mqtt.tls is not None
     assert settings.mqtt.tls.ca == Path("/etc/ca.pem")

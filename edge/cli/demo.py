@@ -1,0 +1,233 @@
+"""`leukoscope demo`: the daemon on a virtual slide, with a broker of its own, seen through MQTT."""
+
+from __future__ import annotations
+
+import json
+import queue
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+from collections import Counter, deque
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edge.text import printable
+
+if TYPE_CHECKING:
+    from edge.broker import PrivateBroker
+    from edge.daemon import Daemon
+    from edge.witness import Tally, Witness
+
+DEVICE = "demo"
+INTERVAL_S = 0.4
+LAST_CELLS = 6
+REDRAW_S = 0.2
+
+
+@click.command()
+@click.option("--cells", type=click.IntRange(1, 2000), default=100, show_default=True, help="On the slide.")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Lays out the slide.")
+@click.option(
+    "--picture", type=click.Path(path_type=Path, dir_okay=False), help="Where the fields are drawn."
+)
+@click.option("--keep", is_flag=True, help="Stay on the broker after the last field, until Ctrl-C.")
+def command(cells: int, seed: int, picture: Path | None, keep: bool) -> None:
+    """Watch the whole chain at work: a microscope, its cells named and flagged, published over MQTT.
+
+    The slide is made up of real cells, so what is found can be compared with what lies there. Everything
+    runs on this machine: a private Mosquitto on a free port, a database that is deleted at the end.
+    """
+    from edge.broker import PrivateBroker
+
+    with ExitStack() as stack:
+        broker = stack.enter_context(PrivateBroker())
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="leukoscope-demo-")))
+        daemon, witness = _make(broker, folder, cells, seed, keep)
+        click.echo(
+            f"A virtual slide of {cells} white cells, read by {daemon.model.name}.\n"
+            "A first-pass aid: a person signs every result.\n"
+            f"Subscribe from elsewhere: mosquitto_sub -h {broker.host} -p {broker.port} -t 'leukoscope/#' -v\n"
+        )
+        arrived = _subscribe(stack, broker)
+        _watch(daemon, arrived, shutil.get_terminal_size().columns if sys.stdout.isatty() else None)
+    click.echo("\n" + "\n".join(summary(witness.tally)))
+    path = _save(witness, picture)
+    if path is not None:
+        click.echo(f"The fields, with what was read in them: {path}")
+
+
+def _make(broker: PrivateBroker, folder: Path, cells: int, seed: int, keep: bool) -> tuple[Daemon, Witness]:
+    from edge import config
+    from edge.daemon import Daemon, make_reader
+    from edge.inference.bundle import Bundle
+    from edge.sources.slide_scan import SlideSettings
+    from edge.sources.virtual_slide import VirtualSlide
+    from edge.store import Store
+    from edge.witness import Unending, Witness
+
+    settings = config.Settings(
+        source=config.VirtualSlideSettings(
+            kind="virtual_slide", seed=seed, cells=cells, interval_s=INTERVAL_S
+        ),
+        device=config.Device(name=DEVICE),
+        mqtt=config.Mqtt(host=broker.host, port=broker.port),
+        store=config.Store(path=folder / "leukoscope.sqlite"),
+    )
+    bundle = Bundle.load(settings.model.name)
+    reader = make_reader(settings, bundle)
+    slide = VirtualSlide(SlideSettings(seed=seed, cells=cells, interval_s=INTERVAL_S))
+    witness = Witness(reader.classifier, reader.point, slide=slide, classes=bundle.classes)
+    source = Unending(slide) if keep else slide
+    store = Store(settings.store.path)
+    return Daemon(settings, store=store, source=source, reader=witness, bundle=bundle), witness
+
+
+def _subscribe(stack: ExitStack, broker: PrivateBroker) -> queue.SimpleQueue[dict[str, Any]]:
+    """What the device publishes, as any subscriber gets it."""
+    import paho.mqtt.client as paho
+    from paho.mqtt.enums import CallbackAPIVersion
+
+    arrived: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+    ready = threading.Event()
+    client.on_connect = lambda *_: client.subscribe(
+        [(f"leukoscope/{DEVICE}/{topic}", 1) for topic in ("cell/+", "sample", "status")]
+    )
+    client.on_subscribe = lambda *_: ready.set()
+    client.on_message = lambda _client, _userdata, message: arrived.put(json.loads(message.payload))
+    client.connect(broker.host, broker.port)
+    stack.callback(client.loop_stop)
+    stack.callback(client.disconnect)
+    client.loop_start()
+    ready.wait(10)
+    return arrived
+
+
+def _watch(daemon: Daemon, arrived: queue.SimpleQueue[dict[str, Any]], columns: int | None) -> None:
+    """Run the daemon to its end and show what arrives; as a live table on a terminal so many columns wide."""
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            daemon.run()
+        except BaseException as error:  # noqa: BLE001 - raised again below
+            failures.append(error)
+
+    thread = threading.Thread(target=run, name="daemon")
+    ending = signal.SIGINT, signal.SIGTERM
+    previous = [signal.signal(number, lambda *_: daemon.stop()) for number in ending]
+    board = Board()
+    shown = 0
+    thread.start()
+    try:
+        while thread.is_alive() or not arrived.empty():
+            changed = board.take_all(arrived)
+            if columns is None:
+                for line in changed:
+                    click.echo(line)
+            elif changed:
+                lines = [line[: columns - 1] for line in board.lines()]
+                click.echo(f"\x1b[{shown}A\x1b[J" * bool(shown) + "\n".join(lines))
+                shown = len(lines)
+    finally:
+        daemon.stop()
+        thread.join()
+        for number, handler in zip(ending, previous, strict=True):
+            signal.signal(number, handler)
+    if columns is None:
+        click.echo("\n".join(board.table()))
+    if failures:
+        raise failures[0]
+
+
+@dataclass
+class Board:
+    """What a subscriber knows of the device."""
+
+    sample: dict[str, Any] = field(default_factory=dict)
+    state: str = "not heard of yet"
+    reasons: Counter[str] = field(default_factory=Counter)
+    last: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_CELLS))
+
+    def take_all(self, arrived: queue.SimpleQueue[dict[str, Any]]) -> list[str]:
+        """Take what arrives within a moment.
+
+        Returns:
+            A line for each message.
+        """
+        lines = []
+        with suppress(queue.Empty):
+            message = arrived.get(timeout=REDRAW_S)
+            while True:
+                lines.append(printable(self._take(message)))
+                message = arrived.get_nowait()
+        return lines
+
+    def _take(self, message: dict[str, Any]) -> str:
+        if message["schema"] == "leukoscope.sample/1":
+            self.sample = message
+            return f"sample {message['sample']}: {message['accepted']} of {message['target']} cells accepted"
+        if message["schema"] == "leukoscope.status/1":
+            self.state = message["state"]
+            return f"{message['device']} is {self.state}"
+        self.reasons.update(message["reasons"])
+        verdict = ", ".join([message["verdict"], *message["reasons"]])
+        line = f"{message['seq']:>6}  {message['class']:<12} {100 * message['confidence']:5.1f} %  {verdict}"
+        self.last.append(printable(line))
+        return line
+
+    def table(self) -> list[str]:
+        """The sample as it stands, a line a class."""
+        if not self.sample:
+            return []
+        lines = [f"{'class':<12} {'count':>6} {'%':>6}   95 % limits"]
+        for name, count in self.sample["counts"].items():
+            percent, (low, high) = self.sample["percentages"][name], self.sample["limits"][name]
+            share = "–" if percent is None else f"{percent:.1f}"
+            lines.append(f"{name:<12} {count:>6} {share:>6}   {low:.1f} to {high:.1f}")
+        reasons = ", ".join(f"{n} {reason}" for reason, n in self.reasons.most_common())
+        lines.append(f"{'flagged':<12} {self.sample['flagged']:>6}          {reasons}")
+        return [printable(line) for line in lines]
+
+    def lines(self) -> list[str]:
+        """Everything, for a terminal."""
+        return [f"{DEVICE} is {self.state}", "", *self.table(), "", *self.last]
+
+
+def summary(tally: Tally) -> list[str]:
+    """Readings against the truth, in words."""
+
+    def part(count: int, of: int) -> str:
+        return f"{count} of {of}" + (f" ({100 * count / of:.1f} %)" if of else "")
+
+    others = tally.found - tally.known
+    return [
+        "Compared with what lies on the slide:",
+        f"  white cells found           {part(tally.found, tally.shown)}; boxes where none is: {tally.false_finds}",
+        f"  of a known class            {tally.known}, named right {part(tally.named_right, tally.known)}",
+        f"  of another kind             {others}, flagged {part(tally.others_flagged, others)}",
+        f"  flagged for a person        {part(tally.flagged, tally.found)}",
+        f"  accepted and right          {part(tally.accepted_right, tally.found)}",
+        f"  accepted and wrong          {part(tally.accepted_wrong, tally.found)}",
+    ]
+
+
+def _save(witness: Witness, picture: Path | None) -> Path | None:
+    """Write the contact sheet, where no place is named to a new folder of the system's for such things."""
+    from PIL import Image
+
+    sheet = witness.sheet()
+    if sheet is None:
+        return None
+    path = picture or Path(tempfile.mkdtemp(prefix="leukoscope-demo-"), "fields.jpg")
+    try:
+        Image.fromarray(sheet).save(path, quality=90)
+    except (OSError, ValueError) as error:  # a name whose ending is no picture's is a ValueError
+        raise click.ClickException(f"{path}: the picture cannot be written: {error}") from error
+    return path
