@@ -76,7 +76,11 @@ class Subscriber:
     def __post_init__(self) -> None:
         self._subscribed = threading.Event()
         client = paho.Client(CallbackAPIVersion.VERSION2, self.name, protocol=paho.MQTTv5)
-        client.on_connect = lambda *_: client.subscribe("#", qos=1)
+
+        def on_connect(*_: object) -> None:
+            client.subscribe("#", qos=1)
+
+        client.on_connect = on_connect
         client.on_subscribe = lambda *_: self._subscribed.set()
         client.on_message = lambda _client, _userdata, message: self.received.append(
             Received(message.topic, json.loads(message.payload), message.retain)

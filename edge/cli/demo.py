@@ -49,11 +49,10 @@ def command(cells: int, seed: int, picture: Path | None, keep: bool) -> None:
         broker = stack.enter_context(PrivateBroker())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="leukoscope-demo-")))
         daemon, witness = _make(broker, folder, cells, seed, keep)
-        click.echo(
-            f"A virtual slide of {cells} white cells, read by {daemon.model.name}.\n"
-            "A first-pass aid: a person signs every result.\n"
-            f"Subscribe from elsewhere: mosquitto_sub -h {broker.host} -p {broker.port} -t 'leukoscope/#' -v\n"
-        )
+        click.echo(f"A virtual slide of {cells} white cells, read by {daemon.model.name}.")
+        click.echo("A first-pass aid: a person signs every result.")
+        subscriber = f"mosquitto_sub -h {broker.host} -p {broker.port} -t 'leukoscope/#' -v"
+        click.echo(f"Subscribe from another terminal: {subscriber}\n")
         arrived = _subscribe(stack, broker)
         _watch(daemon, arrived, shutil.get_terminal_size().columns if sys.stdout.isatty() else None)
     click.echo("\n" + "\n".join(summary(witness.tally)))
@@ -96,9 +95,12 @@ def _subscribe(stack: ExitStack, broker: PrivateBroker) -> queue.SimpleQueue[dic
     arrived: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
     ready = threading.Event()
-    client.on_connect = lambda *_: client.subscribe(
-        [(f"leukoscope/{DEVICE}/{topic}", 1) for topic in ("cell/+", "sample", "status")]
-    )
+    topics = [(f"leukoscope/{DEVICE}/{topic}", 1) for topic in ("cell/+", "sample", "status")]
+
+    def on_connect(*_: object) -> None:
+        client.subscribe(topics)
+
+    client.on_connect = on_connect
     client.on_subscribe = lambda *_: ready.set()
     client.on_message = lambda _client, _userdata, message: arrived.put(json.loads(message.payload))
     client.connect(broker.host, broker.port)
@@ -207,15 +209,17 @@ def summary(tally: Tally) -> list[str]:
         return f"{count} of {of}" + (f" ({100 * count / of:.1f} %)" if of else "")
 
     others = tally.found - tally.known
-    return [
-        "Compared with what lies on the slide:",
-        f"  white cells found           {part(tally.found, tally.shown)}; boxes where none is: {tally.false_finds}",
-        f"  of a known class            {tally.known}, named right {part(tally.named_right, tally.known)}",
-        f"  of another kind             {others}, flagged {part(tally.others_flagged, others)}",
-        f"  flagged for a person        {part(tally.flagged, tally.found)}",
-        f"  accepted and right          {part(tally.accepted_right, tally.found)}",
-        f"  accepted and wrong          {part(tally.accepted_wrong, tally.found)}",
-    ]
+    rows = {
+        "white cells found": part(tally.found, tally.shown),
+        "boxes where none is": tally.false_finds,
+        "named right": f"{part(tally.named_right, tally.known)} of the classes that the model knows",
+        "flagged for a person": part(tally.flagged, tally.found),
+        "of them another kind": f"{tally.others_flagged} of {others} that it does not know",
+        "accepted and right": part(tally.accepted_right, tally.found),
+        "accepted and wrong": part(tally.accepted_wrong, tally.found),
+    }
+    heading = "Compared with what lies on the slide:"
+    return [heading, *(f"  {name:<22}{value}" for name, value in rows.items())]
 
 
 def _save(witness: Witness, picture: Path | None) -> Path | None:
