@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from edge.cli import options
 from edge.records import View
 
 if TYPE_CHECKING:
@@ -21,10 +22,10 @@ STAGES: Final = ("decode", "locate", "crop", "classify")
 
 
 @click.command()
-@click.option("--model", metavar="NAME|DIR", help="A model of the zoo, or a bundle's folder.")
+@options.model
 @click.option(
     "--seconds",
-    type=click.FloatRange(0.1, 600),
+    type=options.Number(0.1, 600),
     default=3.0,
     show_default=True,
     help="How long each of the four parts runs.",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 import click
 
+from edge.cli import options
 from edge.cli.files import atomic, folder, writing
 from edge.cli.progress import Progress
 from edge.records import Decision, Image, Verdict, View
@@ -129,26 +130,10 @@ class _Explanations:
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
-@click.option("--model", metavar="NAME|DIR", help="A model of the zoo, or a bundle's folder.")
-@click.option(
-    "--threshold",
-    type=click.FloatRange(0.50, 0.99),
-    help="Flag cells whose confidence is below. Default: the model's own, 0.85 in the zoo.",
-)
-@click.option(
-    "--view",
-    type=click.Choice(["auto", "cell", "field"]),
-    default="auto",
-    show_default=True,
-    help="cell: each picture is one cell, whole. field: look for cells, and take what is found. "
-    "auto: look, and take a small picture whole where nothing is found.",
-)
-@click.option(
-    "--um-per-pixel",
-    type=click.FloatRange(0.005, 5),
-    metavar="UM",
-    help="The calibrated size of a pixel in micrometres. Default: read off the red cells.",
-)
+@options.model
+@options.threshold
+@options.view
+@options.um_per_pixel
 @click.option(
     "--format",
     "form",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edge import __version__
+from edge.cli import options
 from edge.cli.files import atomic, folder, writing
 from edge.cli.progress import Progress
 from edge.errors import DataError, MissingExtra
@@ -69,9 +70,9 @@ class Run:
     show_default=True,
     help="Only pictures of this part, 70, 15 and 15 in 100, by the SHA-256 of their bytes.",
 )
-@click.option("--view", type=click.Choice(["auto", "cell", "field"]), default="auto", show_default=True)
-@click.option("--threshold", type=click.FloatRange(0.50, 0.99), help="Default: each model's own.")
-@click.option("--um-per-pixel", type=click.FloatRange(0.005, 5), metavar="UM", help="The size of a pixel.")
+@options.threshold
+@options.view
+@options.um_per_pixel
 @click.pass_context
 def command(
     context: click.Context,
