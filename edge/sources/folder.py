@@ -98,20 +98,21 @@ class FolderSource:
         if not self._open:
             raise SourceError(f"{self._path} is not open")
         deadline = time.monotonic() + timeout_s
+        looked = False  # at least once in each call, however little time it is given
         while not self._ended:
             while self._ready:
                 frame = self._frame(*self._ready.popleft())
                 if frame is not None:
                     return frame
-            if time.monotonic() >= self._next_look:
-                self._look()
-                self._ended = self._once and not self._ready and not self._resting
-                if self._ready or self._ended:
-                    continue
             now = time.monotonic()
-            if now >= deadline:
+            if now >= self._next_look and not (looked and now >= deadline):
+                self._look()
+                looked = True
+                self._ended = self._once and not self._ready and not self._resting
+            elif now >= deadline:
                 return None
-            time.sleep(max(0.0, min(self._next_look, deadline) - now))
+            else:
+                time.sleep(min(self._next_look, deadline) - now)
         raise SourceEnded
 
     def _look(self) -> None:

@@ -137,12 +137,13 @@ def test_a_broken_file_is_reported_once_and_stops_nothing(
     assert not caplog.records
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_file_without_leave_is_read_when_leave_is_given(
     tmp_path: Path, store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = picture(tmp_path / "in" / "a.png")
     path.chmod(0)
+    if os.access(path, os.R_OK):
+        pytest.skip("whoever runs this may read everything")
     source = watch(tmp_path / "in", store, once=False)
     assert names(source) == names(source) == []
     assert len(caplog.records) == 1
