@@ -63,6 +63,28 @@ class Box(NamedTuple):
         return self.left + self.width / 2, self.top + self.height / 2
 
 
+class Background(NamedTuple):
+    """Brightness of the empty plasma in each channel, 0 to 255: the lamp and the white balance."""
+
+    red: float
+    green: float
+    blue: float
+
+
+class Quality(NamedTuple):
+    """How well a cell can be seen, measured on its crop (`vision.quality`).
+
+    Attributes:
+        sharpness: strength of fine detail relative to coarse, 0 is a uniform blur.
+        contrast: density of the crop's darkest twentieth above the background; natural logarithm.
+        brightness: of the plasma, 0 to 255.
+    """
+
+    sharpness: float
+    contrast: float
+    brightness: float
+
+
 class Scale(NamedTuple):
     """How large a pixel is, and how that is known."""
 
@@ -107,11 +129,13 @@ class Field:
 
     Attributes:
         frame: the picture.
+        background: the brightness of its plasma.
         scale: micrometres per pixel from configuration or red cells; None where neither tells.
         boxes: each white cell found, nucleus and cytoplasm; whole-frame readings have none.
     """
 
     frame: Frame
+    background: Background
     scale: Scale | None
     boxes: tuple[Box, ...]
 
@@ -127,8 +151,7 @@ class Cell:
         crop: the model's input, size × size × 3 uint8 R, G, B, read-only.
         scale: the scale that the crop was made at; None where the whole frame was taken.
         cut_off: it touches the edge of the frame.
-        sharpness: see `vision.quality.sharpness`; 0 is a uniform blur.
-        clipped: the share of pixels that are fully black or lie above the sensor's white, 0 to 1.
+        quality: how well it can be seen.
     """
 
     field: Field
@@ -137,8 +160,7 @@ class Cell:
     crop: Image
     scale: Scale | None
     cut_off: bool
-    sharpness: float
-    clipped: float
+    quality: Quality
 
 
 @dataclass(frozen=True, slots=True, eq=False)

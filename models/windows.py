@@ -1,0 +1,82 @@
+"""Pictures → the windows that training draws its crops from.
+
+A window is the device's own crop, `vision.crop.square`, one and a half times as wide and at the same
+pixels a micrometre: turning, shifting and zooming then find real surroundings, and the middle of a window
+is what the device would feed the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import InputError
+from edge.images import load
+from edge.records import Frame, Image
+from edge.vision.crop import CROP_UM, cells_of, central, square
+from edge.vision.locate import locate
+from models.datasets import Item
+
+MARGIN = 1.5
+"""Width of a window over the width of a crop."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Windows:
+    """The windows of a set of pictures.
+
+    Attributes:
+        items: what each was cut from.
+        images: n × side × side × 3 uint8, plasma balanced to white; side is `MARGIN` × the input size.
+        crops: n × size × size × 3 uint8, exactly what the device feeds the model with `--view auto`.
+        whole: n × size × size × 3 uint8, the same for `--view cell`.
+        boxed: n booleans, whether the cell was located.
+    """
+
+    items: tuple[Item, ...]
+    images: Image
+    crops: Image
+    whole: Image
+    boxed: NDArray[np.bool_]
+
+
+def cut(items: Sequence[Item], size: int, *, workers: int = 2) -> Windows:
+    """Locate the labelled cell of every picture and cut its window.
+
+    In a picture with several cells the one nearest the middle is the labelled one. Pictures that cannot
+    be read are left out.
+
+    Args:
+        items: labelled pictures.
+        size: side of the model's input, in pixels.
+        workers: processes that share the work.
+    """
+    with ProcessPoolExecutor(workers) as pool:
+        rows = [row for row in pool.map(_cut, items, [size] * len(items), chunksize=32) if row]
+    kept, windows, crops, whole, boxed = zip(*rows, strict=True)
+    return Windows(kept, np.stack(windows), np.stack(crops), np.stack(whole), np.array(boxed))
+
+
+def _cut(item: Item, size: int) -> tuple[Item, Image, Image, Image, bool] | None:
+    cv2.setNumThreads(1)
+    try:
+        frame = Frame.of(load(item.path), 0, datetime.now(UTC), item.path.name)
+    except InputError:
+        return None
+    field = locate(frame)
+    portrait = cells_of(replace(field, boxes=()), view="cell", size=size)[0]
+    cell = central(cells_of(field, size=size)) or portrait
+    height, width = frame.image.shape[:2]
+    if cell.box is not None and cell.scale is not None:
+        (x, y), side = cell.box.centre, CROP_UM / cell.scale.um_per_pixel
+    else:
+        x, y, side = width / 2, height / 2, float(max(height, width))
+    window = square(frame.image, x, y, MARGIN * side, round(MARGIN * size), field.background)
+    return item, window, cell.crop, portrait.crop, cell.box is not None
+
