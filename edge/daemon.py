@@ -149,6 +149,7 @@ class Daemon:
         self._stopping = False
         self._numbers = itertools.count()
         self._read = self._decided = 0
+        self._boot_id = ""
         self._begun_at = 0.0
         self._sample: Sample | None = None
         self._sample_due_at: float | None = None
@@ -183,6 +184,7 @@ class Daemon:
         """
         with ExitStack() as stack:
             stack.enter_context(self.store)
+            self._boot_id = self.store.boot_id
             self.source.open()
             stack.callback(self.source.close)
             self._begun_at = time.monotonic()
@@ -251,7 +253,7 @@ class Daemon:
                 )
                 flagged = decision.verdict is Verdict.FLAGGED
                 message = cell_message(
-                    Stamp(self.settings.device.name, self.store.boot_id, *ticket),
+                    Stamp(self.settings.device.name, self._boot_id, *ticket),
                     decision,
                     sample=sample.id,
                     model=self.model,
@@ -277,9 +279,8 @@ class Daemon:
 
     def _stamp(self, topic: str) -> Stamp:
         """For what is published beside the outbox."""
-        boot_id = self.store.boot_id
-        name = f"{boot_id}-{topic}-{next(self._numbers)}"
-        return Stamp(self.settings.device.name, boot_id, self.store.last_seq, name)
+        name = f"{self._boot_id}-{topic}-{next(self._numbers)}"
+        return Stamp(self.settings.device.name, self._boot_id, self.store.last_seq, name)
 
     def _status(self, state: State) -> Message:
         return status_message(self._stamp("status"), state, version=__version__, model=self.model)

@@ -219,9 +219,9 @@ class Store:
 
     @property
     def boot_id(self) -> str:
-        """Names this opening of this database; the number behind the dash counts them."""
+        """Names this opening of this database; the number at its end counts them."""
         store_id, boot = self._one("SELECT store_id, boot FROM meta")
-        return f"{store_id}-{boot}"
+        return f"{store_id}-b{boot}"
 
     @property
     def last_seq(self) -> int:

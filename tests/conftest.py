@@ -25,6 +25,7 @@ def subscribe() -> Iterator[Callable[..., Subscriber]]:
 
         def make(broker: PrivateBroker, name: str = "") -> Subscriber:
             subscriber = Subscriber(broker.host, broker.port, name)
+            subscriber.open()
             stack.callback(subscriber.close)
             return subscriber
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -17,7 +18,18 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from edge.records import Box, Cell, Decision, Field, Frame, Prediction, Reason, Verdict
+from edge.records import (
+    Background,
+    Box,
+    Cell,
+    Decision,
+    Field,
+    Frame,
+    Prediction,
+    Quality,
+    Reason,
+    Verdict,
+)
 
 WAIT_S = 30.0
 """A thing that should happen at once is given up after this time."""
@@ -39,7 +51,8 @@ def decided(
     pixels = np.random.default_rng(index).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     frame = Frame.of(pixels, 0, captured_at, name)
     boxes = () if box is None else (box,)
-    cell = Cell(Field(frame, None, boxes), index, box, pixels, None, False, 1.0, 0.0)
+    field = Field(frame=frame, background=Background(250, 225, 200), scale=None, boxes=boxes)
+    cell = Cell(field, index, box, pixels, None, cut_off=False, quality=Quality(1.0, 1.0, 220.0))
     classes = ("basophil", "eosinophil", "lymphocyte", "monocyte", "neutrophil")
     rest = (1 - confidence) / (len(classes) - 1)
     probabilities = {each: confidence if each == cell_class else rest for each in classes}
@@ -71,17 +84,18 @@ class Subscriber:
     host: str
     port: int
     name: str = ""
-    received: list[Received] = field(default_factory=list)
+    received: list[Received] = dataclasses.field(default_factory=list)
 
-    def __post_init__(self) -> None:
-        self._subscribed = threading.Event()
+    def open(self) -> None:
+        """Connect, and subscribe to everything."""
+        subscribed = threading.Event()
         client = paho.Client(CallbackAPIVersion.VERSION2, self.name, protocol=paho.MQTTv5)
 
         def on_connect(*_: object) -> None:
             client.subscribe("#", qos=1)
 
         client.on_connect = on_connect
-        client.on_subscribe = lambda *_: self._subscribed.set()
+        client.on_subscribe = lambda *_: subscribed.set()
         client.on_message = lambda _client, _userdata, message: self.received.append(
             Received(message.topic, json.loads(message.payload), message.retain)
         )
@@ -89,10 +103,11 @@ class Subscriber:
         session.SessionExpiryInterval = 3600 if self.name else 0
         client.connect(self.host, self.port, clean_start=not self.name, properties=session)
         client.loop_start()
-        assert self._subscribed.wait(WAIT_S)
+        assert subscribed.wait(WAIT_S)
         self._client = client
 
     def close(self) -> None:
+        """Disconnect; the broker keeps the session of a subscriber with a name."""
         self._client.disconnect()
         self._client.loop_stop()
 

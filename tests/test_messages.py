@@ -32,7 +32,7 @@ from edge.messages import (
 from edge.records import Reason
 from edge.thumbnail import jpeg_data_uri
 
-STAMP = Stamp("bench", "3fa9c2d1-7", 41, "3fa9c2d1-41")
+STAMP = Stamp("bench", "3fa9c2d1-b7", 41, "3fa9c2d1-41")
 MODEL = Model("mobilenet_v2-int8", "ab" * 32, 0.85)
 METRICS = Metrics(12.5, 30, 41, 2.4, 1, 0, 7, None, None)
 

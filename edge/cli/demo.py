@@ -45,6 +45,8 @@ def command(cells: int, seed: int, picture: Path | None, keep: bool) -> None:
     """
     from edge.broker import PrivateBroker
 
+    if picture is not None and not picture.parent.is_dir():
+        raise click.BadParameter(f"{picture}: there is no such folder.", param_hint="--picture")
     with ExitStack() as stack:
         broker = stack.enter_context(PrivateBroker())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="leukoscope-demo-")))
@@ -128,7 +130,9 @@ def _watch(daemon: Daemon, arrived: queue.SimpleQueue[dict[str, Any]], columns: 
     shown = 0
     thread.start()
     try:
-        while thread.is_alive() or not arrived.empty():
+        alive, changed = True, []
+        while alive or changed:  # after its end, until nothing more arrives
+            alive = thread.is_alive()
             changed = board.take_all(arrived)
             if columns is None:
                 for line in changed:
@@ -167,22 +171,24 @@ class Board:
         with suppress(queue.Empty):
             message = arrived.get(timeout=REDRAW_S)
             while True:
-                lines.append(printable(self._take(message)))
+                lines.append(self.take(message))
                 message = arrived.get_nowait()
         return lines
 
-    def _take(self, message: dict[str, Any]) -> str:
+    def take(self, message: dict[str, Any]) -> str:
+        """Take one message; returns it in a line, safe for a terminal."""
         if message["schema"] == "leukoscope.sample/1":
             self.sample = message
-            return f"sample {message['sample']}: {message['accepted']} of {message['target']} cells accepted"
+            line = f"sample {message['sample']}: {message['accepted']} of {message['target']} cells accepted"
+            return printable(line)
         if message["schema"] == "leukoscope.status/1":
             self.state = message["state"]
-            return f"{message['device']} is {self.state}"
+            return printable(f"{message['device']} is {self.state}")
         self.reasons.update(message["reasons"])
         verdict = ", ".join([message["verdict"], *message["reasons"]])
         line = f"{message['seq']:>6}  {message['class']:<12} {100 * message['confidence']:5.1f} %  {verdict}"
         self.last.append(printable(line))
-        return line
+        return self.last[-1]
 
     def table(self) -> list[str]:
         """The sample as it stands, a line a class."""
