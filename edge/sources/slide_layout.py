@@ -106,7 +106,7 @@ class Layout:
 
     Args:
         settings: the seed, the scale, which cells and how many.
-        scan: the slide's size, and which part of it comes into view: white cells are laid there.
+        scan: the slide's size, and where white cells may lie.
         stock: what to lay out, cut at the scale of the settings.
 
     Attributes:
@@ -123,7 +123,7 @@ class Layout:
         self.cells = tuple(self._lay_white(settings, scan))
 
     def _lay_white(self, settings: SlideSettings, scan: Scan) -> Iterator[TrueCell]:
-        """Throw one white cell after another on the slide, where it comes into view and lies on no other."""
+        """Throw one white cell after another on the slide, where it may lie and lies on no other."""
         rng = np.random.default_rng((self._seed, 0))
         kinds, shares = zip(*settings.mix, strict=True)
         for number in range(settings.cells):
@@ -134,7 +134,7 @@ class Layout:
             low, high = outline.min(axis=0), outline.max(axis=0)
             radius = float((high - low).mean() / 2)
             x, y = rng.uniform(0, scan.width), rng.uniform(0, scan.height)
-            while not scan.passes_over(x, y) or self._taken(x, y, radius):
+            while not scan.may_hold(x, y) or self._taken(x, y, radius):
                 x, y = rng.uniform(0, scan.width), rng.uniform(0, scan.height)
             middle = (low + high) / 2
             laid = _Laid(sprite, x - float(middle[0]), y - float(middle[1]), degrees, radius)

@@ -91,6 +91,7 @@ class Conditions(NamedTuple):
 
 
 _GAP_UM: Final = 25.0  # between fields in `step`: wider than any white cell
+_STEERED_UM: Final = 4.0  # in `step`, how far inside of its field a white cell's middle lies at least
 _OVERLAP: Final = 0.25  # of successive fields in `pan`
 _DWELL, _MOVE = 8, 12  # frames on a field, and on the way to the next
 _OPEN_SHUTTER: Final = 0.2  # of the time between frames
@@ -123,9 +124,18 @@ class Scan:
         self.height = (fields // self._columns - 1) * self._pitch[1] + s.height
         self._phases = np.random.default_rng((s.seed, 3)).uniform(0, 2 * math.pi, 9)
 
-    def passes_over(self, x: float, y: float) -> bool:
-        """Whether a place on the slide, in pixels, comes into view."""
-        return x % self._pitch[0] < self._settings.width and y % self._pitch[1] < self._settings.height
+    def may_hold(self, x: float, y: float) -> bool:
+        """Whether a white cell may have its middle at a place on the slide, in pixels.
+
+        A pan comes over every place. In steps there are gaps; and whoever goes over a slide in steps
+        steers the fields so that they cut few cells.
+        """
+        s = self._settings
+        if s.scan == "pan":
+            return True
+        margin = min(_STEERED_UM / s.um_per_pixel, s.width / 4, s.height / 4)
+        in_x, in_y = x % self._pitch[0], y % self._pitch[1]
+        return margin <= in_x < s.width - margin and margin <= in_y < s.height - margin
 
     def at(self, number: int) -> Conditions:
         """Where and how the frame of that number was taken."""
