@@ -157,10 +157,10 @@ class Layout:
         """The red cells and platelets whose places belong to a tile."""
         rng = np.random.default_rng((self._seed, 1, column & 0xFFFFFFFF, row & 0xFFFFFFFF))
         pitch, count = TILE / self._red_sites, self._red_sites**2
-        down, across = np.divmod(np.arange(count), self._red_sites)
+        lines, places = np.divmod(np.arange(count), self._red_sites)
         angle, reach = rng.uniform(0, 2 * math.pi, count), pitch * 0.44 * np.sqrt(rng.uniform(size=count))
-        xs = column * TILE + (across + 0.25 + 0.5 * (down % 2)) * pitch + reach * np.cos(angle)
-        ys = row * TILE + (down + 0.5) * pitch + reach * np.sin(angle)
+        xs = column * TILE + (places + 0.25 + 0.5 * (lines % 2)) * pitch + reach * np.cos(angle)
+        ys = row * TILE + (lines + 0.5) * pitch + reach * np.sin(angle)
         which, turns, crowd = rng.uniform(size=count), rng.uniform(0, 360, count), rng.uniform(size=count)
         taken = crowd < self._crowding(xs, ys)
         white, red = list(self._white_near(column, row)), self._stock.red
@@ -168,9 +168,11 @@ class Layout:
             place = self._pushed(x, y, white)
             if place is not None:
                 yield _Laid(red[int(of * len(red))], *place, degrees, self._red_radius)
-        for x, y, of, turn in rng.uniform(size=(rng.poisson(count / _RED_TO_PLATELETS), 4)):
-            sprite = self._stock.platelets[int(of * len(self._stock.platelets))]
-            yield _Laid(sprite, (column + x) * TILE, (row + y) * TILE, turn * 360, 0)
+        for across, down, of, turn in rng.uniform(size=(rng.poisson(count / _RED_TO_PLATELETS), 4)):
+            x, y = (column + across) * TILE, (row + down) * TILE
+            if all(math.hypot(x - other.x, y - other.y) > 1.1 * other.radius for other in white):
+                sprite = self._stock.platelets[int(of * len(self._stock.platelets))]
+                yield _Laid(sprite, x, y, turn * 360, 0)
 
     def _crowding(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
         """How many of the places for red cells are taken hereabouts, 0 to 1: a smear is uneven."""
