@@ -6,7 +6,6 @@ were found, named and flagged.
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass
 
@@ -191,7 +190,9 @@ def _draw(image: Image, decisions: tuple[Decision, ...], kinds: dict[int, str], 
 
 
 def _mark(field: Image, box: Box, scale: float, colour: tuple[int, int, int], label: str) -> None:
-    left, top, width, height = (math.floor(edge * scale) for edge in box)
-    cv2.rectangle(field, (left, top), (left + width, top + height), colour, 2)
-    above = top - 6 if top > 24 else top + height + 16
-    cv2.putText(field, label, (max(2, left), above), cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, 1, cv2.LINE_AA)
+    left, top = round(box.left * scale), round(box.top * scale)
+    right, bottom = round((box.left + box.width) * scale), round((box.top + box.height) * scale)
+    cv2.rectangle(field, (left, top), (right, bottom), colour, 2)
+    (length, height), _ = cv2.getTextSize(label, cv2.FONT_HERSHEY_SIMPLEX, 0.5, 1)
+    place = min(left, field.shape[1] - length - 4), top - 6 if top > 24 else bottom + height + 6
+    cv2.putText(field, label, place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, 1, cv2.LINE_AA)
