@@ -22,6 +22,7 @@ from edge.archives import PICTURE_SUFFIXES
 from edge.errors import InputError, SourceError
 from edge.records import Frame
 from edge.sources.base import FileFrame, FileKey, ReadLog, SourceEnded
+from edge.text import printable
 
 POLL_S: Final = 1.0
 """How long the folder is left alone between two looks, in seconds."""
@@ -151,7 +152,7 @@ class FolderSource:
                 faults.add(str(folder))
                 if str(folder) not in self._faults:
                     log.warning(
-                        "%s cannot be looked into, trying on: %s", _plain(str(folder)), error.strerror
+                        "%s cannot be looked into, trying on: %s", printable(str(folder)), error.strerror
                     )
                 continue
             for name, is_folder in entries:
@@ -203,9 +204,4 @@ class FolderSource:
         """Warn of a file, once."""
         if key not in self._reported:
             self._reported.add(key)
-            log.warning("%s", _plain(str(error)))
-
-
-def _plain(text: str) -> str:
-    """For a line of a log: a file's name may hold anything, a line break too."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+            log.warning("%s", printable(str(error)))
