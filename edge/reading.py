@@ -5,7 +5,6 @@ What is kept of a picture is its answer; its pixels are let go in the thread tha
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -94,6 +93,7 @@ def _worker(settings: Settings) -> Callable[[tuple[int, Input]], Answer]:
     from edge.inference.classify import Classifier
     from edge.inference.decide import OperatingPoint
     from edge.pipeline import Reader
+    from edge.vision.crop import central
     from edge.vision.explain import overlay
 
     bundle = settings.bundle
@@ -122,17 +122,8 @@ def _worker(settings: Settings) -> Callable[[tuple[int, Input]], Answer]:
         )
         if not decisions:
             return Answer(item.name)
-        central = min(decisions, key=_from_centre)
-        return Answer(item.name, cells, Said(central.prediction.probabilities, central.reasons))
+        labelled = central(tuple(decision.cell for decision in decisions))
+        said = next(decision for decision in decisions if decision.cell is labelled)
+        return Answer(item.name, cells, Said(said.prediction.probabilities, said.reasons))
 
     return work
-
-
-def _from_centre(decision: Decision) -> float:
-    """A cell's distance from the middle of its frame, in pixels."""
-    box = decision.cell.box
-    if box is None:
-        return 0.0
-    height, width, _ = decision.cell.field.frame.image.shape
-    x, y = box.centre
-    return math.hypot(x - width / 2, y - height / 2)

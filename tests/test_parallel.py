@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -26,11 +26,7 @@ def test_answers_come_in_order_though_the_first_is_slowest() -> None:
 def test_no_more_is_taken_than_is_needed_soon() -> None:
     taken = itertools.count()
 
-    def endless() -> Iterator[int]:
-        for number in taken:
-            yield number
-
-    answers = in_order(endless(), lambda: lambda number: number, 2)
+    answers = in_order(taken, lambda: lambda number: number, 2)
     for expected in range(100):
         assert next(answers) == expected
     answers.close()  # type: ignore[attr-defined]

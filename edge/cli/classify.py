@@ -152,7 +152,8 @@ class _Explanations:
     "labels_csv",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A CSV with the columns filename and class: the output ends with how well they agree. "
-    "Of several cells in a picture, the one nearest to its centre is the labelled one.",
+    "Of several cells in a picture, the one nearest to its centre is the labelled one. In JSON the report is "
+    "the last object, with a schema of its own; beside a CSV it goes to standard error.",
 )
 @click.option(
     "--explain",

@@ -94,6 +94,7 @@ def command(
     from edge.labelled import LabelledFolder
     from edge.reading import Settings
 
+    into = folder(output) if output else None
     data = [LabelledFolder(path) for path in folders]
     part: Part | None = None if split == "all" else split  # type: ignore[assignment]
     bundles = [Bundle.load(model) for model in models]
@@ -107,8 +108,8 @@ def command(
         runs.append(Run(name, bundle.sha256, OperatingPoint.of(bundle, threshold).threshold, evaluation))
     text = _markdown(runs, folders, split, view)
     click.echo(text, nl=False)
-    if output:
-        _write(runs, folder(output), text, {"data": list(map(str, folders)), "split": split, "view": view})
+    if into:
+        _write(runs, into, text, {"data": list(map(str, folders)), "split": split, "view": view})
     context.exit(1 if errors else 0)
 
 
