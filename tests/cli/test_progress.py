@@ -1,0 +1,49 @@
+"""The progress line, on a real terminal and on none."""
+
+from __future__ import annotations
+
+import os
+import pty
+import sys
+from pathlib import Path
+
+import pytest
+
+from edge.cli import progress
+from edge.cli.progress import Progress
+
+
+def on_a_terminal(monkeypatch: pytest.MonkeyPatch, *, short_s: float, shown: bool = True) -> str:
+    ours, theirs = pty.openpty()
+    monkeypatch.setattr(progress, "SHORT_S", short_s)
+    monkeypatch.setattr(progress, "EVERY_S", 0.0)
+    with os.fdopen(theirs, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        with Progress(lambda: 4, shown=shown) as line:
+            for _ in range(4):
+                line.step()
+        terminal.write("end")
+        terminal.flush()
+        text = os.read(ours, 10_000).decode()
+    os.close(ours)
+    return text
+
+
+def test_long_work_shows_how_far_it_is_and_wipes_it_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = on_a_terminal(monkeypatch, short_s=0)
+    assert [f"{n} of 4" in text for n in (1, 2, 3, 4)] == [True] * 4
+    assert text.endswith("\r\x1b[Kend")
+
+
+def test_short_work_and_work_that_shows_itself_write_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert on_a_terminal(monkeypatch, short_s=60) == "end"
+    assert on_a_terminal(monkeypatch, short_s=0, shown=False) == "end"
+
+
+def test_nothing_is_written_to_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(progress, "SHORT_S", 0.0)
+    with (tmp_path / "log").open("w") as log:
+        monkeypatch.setattr(sys, "stderr", log)
+        with Progress(lambda: pytest.fail("nobody asked")) as line:
+            line.step()
+    assert (tmp_path / "log").read_text() == ""
