@@ -100,8 +100,14 @@ def decode(data: bytes, name: str) -> Image:
                     f"{name} is {picture.width} × {picture.height} pixels, "
                     f"the limit is {MAX_PIXELS // 10**6} megapixels: cut it into fields"
                 )
-            fast = _decode_plain_jpeg(picture, data)
-            return _decode_any(picture, name) if fast is None else fast
+            image = _decode_plain_jpeg(picture, data)
+            if image is None:
+                image = _decode_any(picture, name)
+            if picture.format == "JPEG" and _may_lack_a_part(image) and _lacks_a_part(data):
+                raise InputError(
+                    f"{name} is damaged, a part of it is missing: copy it again from where it came"
+                )
+            return image
     except InputError:
         raise
     except Pillow.DecompressionBombError as error:
@@ -139,6 +145,23 @@ def _decode_plain_jpeg(picture: Picture, data: bytes) -> Image | None:
         return None
     image: Image = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)
     return image
+
+
+def _may_lack_a_part(image: Image) -> bool:
+    """Whether a corner has the grey that JPEG decoders paint, without a word, where data is missing."""
+    return bool((image[:: max(1, len(image) - 1), :: max(1, image.shape[1] - 1)] == 128).all(axis=2).any())
+
+
+def _lacks_a_part(data: bytes) -> bool:
+    """Whether a JPEG came to its end mark before its last pixel.
+
+    If so, bytes put in front of the end mark are taken for pixels, and the picture changes.
+    """
+    from PIL import Image as Pillow
+
+    more = data[:-2] + bytes(range(1, 200)) * 8 + data[-2:]
+    with Pillow.open(io.BytesIO(data)) as picture, Pillow.open(io.BytesIO(more)) as longer:
+        return not np.array_equal(np.asarray(picture), np.asarray(longer))
 
 
 _ORIENTATION: Final = 0x0112

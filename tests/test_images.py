@@ -84,6 +84,19 @@ def test_a_jpeg_without_its_last_two_bytes_is_refused() -> None:
         decode(encode(Pillow.fromarray(smear()), "JPEG")[:-2], "a.jpg")
 
 
+def test_a_jpeg_that_ends_too_early_is_refused_though_it_has_its_end_mark() -> None:
+    data = encode(Pillow.fromarray(smear()), "JPEG", quality=95)
+    for share in (0.7, 0.8, 0.9):
+        with pytest.raises(InputError, match="a part of it is missing"):
+            decode(data[: int(share * len(data))] + b"\xff\xd9", "rotten.jpg")
+
+
+def test_a_grey_jpeg_is_not_mistaken_for_a_broken_one() -> None:
+    for mode in ("RGB", "L"):
+        grey = Pillow.new(mode, (70, 50), 128 if mode == "L" else (128, 128, 128))
+        assert (decode(encode(grey, "JPEG"), "grey.jpg") == 128).all()
+
+
 @pytest.mark.parametrize(
     ("data", "why"),
     [
