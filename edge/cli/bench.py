@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from edge.cli import options
+from edge.cli.quiet import libraries_silenced
 from edge.records import View
 
 if TYPE_CHECKING:
@@ -36,14 +37,20 @@ def command(model: str | None, seconds: float) -> None:
     First single cells and whole fields, one after another on one core, with the milliseconds of each stage:
     half of the pictures are faster than p50, 95 in 100 faster than p95. Then cells on all cores.
     """
-    import numpy as np
-
     from edge.inference.bundle import DEFAULT_MODEL, Bundle
-    from edge.output import table
 
     bundle = Bundle.load(model or DEFAULT_MODEL)
     cells = [path.read_bytes() for path in sorted(SAMPLES.glob("acevedo/*.jpg"))]
     fields = [path.read_bytes() for path in sorted(SAMPLES.glob("bccd/*.jpg"))]
+    with libraries_silenced():
+        _measure(bundle, seconds, cells, fields)
+
+
+def _measure(bundle: Bundle, seconds: float, cells: list[bytes], fields: list[bytes]) -> None:
+    import numpy as np
+
+    from edge.output import table
+
     rows = []
     for kind, pictures in (("cell", cells), ("field", fields)):
         times = np.array(list(_stages(bundle, _for(seconds, pictures))))

@@ -16,6 +16,7 @@ import click
 from edge.cli import options
 from edge.cli.files import atomic, folder, writing
 from edge.cli.progress import Progress
+from edge.cli.quiet import libraries_silenced
 from edge.records import Decision, Image, Verdict, View
 from edge.text import printable
 
@@ -193,6 +194,7 @@ def command(
     summary, report, started = Summary(), None, time.monotonic()
     to_screen = output is None and sys.stdout.isatty()
     with (
+        libraries_silenced(),
         atomic(output) if output else nullcontext(sys.stdout) as out,
         Progress(inputs.count, shown=not to_screen) as progress,
     ):

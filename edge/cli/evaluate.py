@@ -16,6 +16,7 @@ from edge import __version__
 from edge.cli import options
 from edge.cli.files import atomic, folder, writing
 from edge.cli.progress import Progress
+from edge.cli.quiet import libraries_silenced
 from edge.errors import DataError, MissingExtra
 from edge.records import View
 from edge.text import printable
@@ -122,7 +123,7 @@ def _evaluate(
 
     outcomes: list[Outcome] = []
     without_cell = 0
-    with Progress(lambda: sum(1 for _ in _pictures(data, part))) as progress:
+    with libraries_silenced(), Progress(lambda: sum(1 for _ in _pictures(data, part))) as progress:
         for source in data:
             for answer in read_all(source.pictures(part), settings):
                 progress.step()

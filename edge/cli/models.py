@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from edge.cli.quiet import libraries_silenced
 from edge.errors import BundleError
 from edge.text import printable
 
@@ -59,7 +60,8 @@ def verify(context: click.Context, models: tuple[str, ...]) -> None:
     for model in models or zoo():
         try:
             bundle = Bundle.load(model)
-            Classifier(bundle)
+            with libraries_silenced():
+                Classifier(bundle)
             click.echo(f"{bundle.name}: ok, sha256 {bundle.sha256}")
         except BundleError as error:
             failed = True
