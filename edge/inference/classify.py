@@ -1,0 +1,102 @@
+"""What the model says of a cell: calibrated probabilities and how unfamiliar it is."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import BundleError
+from edge.inference.bundle import Bundle
+from edge.inference.manifest import Manifest
+from edge.records import Cell, Image, Prediction
+
+Floats = NDArray[np.float32]
+
+
+class Classifier:
+    """A bundle at work. Not for two threads at once: make one a thread.
+
+    The head is applied here to the embedding rather than read off the graph's probabilities, which an
+    integer model rounds to 1/256.
+
+    Args:
+        bundle: what to run.
+
+    Raises:
+        BundleError: the model contradicts its manifest.
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle = bundle
+        self._manifest = bundle.manifest
+        self._interpreter = bundle.interpreter()
+        kind = self._interpreter.input_type
+        if kind not in (np.uint8, np.float32):
+            raise BundleError(f"{bundle.directory}: the model's input must be uint8 or float32")
+
+    @property
+    def input_size(self) -> int:
+        """Side of the model's input, in pixels."""
+        return self._manifest.input_size
+
+    def predict(self, cell: Cell) -> Prediction:
+        """Classify one cell."""
+        began = time.perf_counter()
+        embedding = self.embed(cell.crop)
+        probabilities, unfamiliarity = judge(self._manifest, embedding)
+        elapsed = (time.perf_counter() - began) * 1e3
+        named = dict(zip(self._manifest.classes, probabilities.tolist(), strict=True))
+        return Prediction(cell, named, unfamiliarity, elapsed)
+
+    def embed(self, crop: Image) -> Floats:
+        """The embedding of a crop, size × size × 3 uint8."""
+        self._interpreter.invoke(crop)
+        return self._interpreter.output(self._manifest.outputs["embedding"])
+
+    def explain(self, cell: Cell) -> Floats:
+        """Where the model saw what speaks for its best class.
+
+        Class activation mapping (Zhou et al. 2016, arXiv:1512.04150): the feature map times the head's
+        weights of that class.
+
+        Returns:
+            height × width of the feature map, 0 to 1.
+        """
+        probabilities, _ = judge(self._manifest, self.embed(cell.crop))
+        features = self._interpreter.output(self._manifest.outputs["features"])
+        heat = features @ self._manifest.head.weights[:, int(probabilities.argmax())]
+        heat = np.maximum(heat, 0)
+        return np.asarray(heat / max(float(heat.max()), 1e-6), np.float32)
+
+    def golden_error(self) -> float:
+        """How far the model's answer to its golden crop is from the one in the manifest, 0 to 1."""
+        from edge.images import decode
+
+        golden = self._manifest.golden
+        found = raw_probabilities(self._manifest, self.embed(decode(golden.png, "golden crop")))
+        return float(np.abs(found - golden.probabilities).max())
+
+
+def judge(manifest: Manifest, embedding: Floats) -> tuple[Floats, float]:
+    """Calibrated probabilities of the classes, and the unfamiliarity: above 1 is unfamiliar."""
+    logits = embedding @ manifest.head.weights + manifest.head.bias
+    count = len(manifest.classes)
+    probabilities = _softmax(logits[:count] / manifest.temperature)
+    other = float(_softmax(logits)[count:].sum()) if manifest.others else 0.0
+    known = manifest.familiarity
+    place = (embedding - known.centre) @ known.whitening
+    distance = float(np.sqrt(((place - known.means) ** 2).sum(axis=1).min()))
+    return probabilities, max(distance / known.distance_limit, other / known.other_limit)
+
+
+def raw_probabilities(manifest: Manifest, embedding: Floats) -> Floats:
+    """The classes' probabilities before calibration."""
+    logits = embedding @ manifest.head.weights + manifest.head.bias
+    return _softmax(logits[: len(manifest.classes)])
+
+
+def _softmax(logits: Floats) -> Floats:
+    powers = np.exp(logits - logits.max())
+    return np.asarray(powers / powers.sum(), np.float32)

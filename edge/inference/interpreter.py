@@ -1,0 +1,104 @@
+"""One adapter over the TFLite runtime: LiteRT where it has a wheel, its predecessor where it has none."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import BundleError
+
+
+class Output(NamedTuple):
+    """An output tensor: where it is, its shape without the batch, and how its integers become numbers."""
+
+    index: int
+    shape: tuple[int, ...]
+    scale: float
+    zero_point: int
+
+
+class Interpreter:
+    """A loaded model. Not for two threads at once; `invoke` releases the interpreter lock of Python.
+
+    Args:
+        model: the bytes of a `.tflite` file.
+
+    Raises:
+        BundleError: the bytes are not a model, or it does not have one picture as its input.
+    """
+
+    def __init__(self, model: bytes) -> None:
+        with _quiet():
+            try:
+                self._engine: Any = _engine()(model_content=model, num_threads=1)
+                self._engine.allocate_tensors()
+            except (ValueError, RuntimeError) as error:
+                raise BundleError(f"the model cannot be loaded: {str(error).splitlines()[0]}") from error
+        inputs = self._engine.get_input_details()
+        if len(inputs) != 1 or len(inputs[0]["shape"]) != 4:
+            raise BundleError("the model does not take one picture as its only input")
+        self._input: int = inputs[0]["index"]
+        self.input_shape: tuple[int, ...] = tuple(int(n) for n in inputs[0]["shape"][1:])
+        self.input_type: type = inputs[0]["dtype"]
+        self.outputs = tuple(_output(details) for details in self._engine.get_output_details())
+
+    def invoke(self, picture: NDArray[np.uint8]) -> None:
+        """Run the model on one picture, height × width × channels, in the model's own type."""
+        self._engine.tensor(self._input)()[0] = picture
+        self._engine.invoke()
+
+    def output(self, position: int) -> NDArray[np.float32]:
+        """The output at a position of `outputs`, of the last invocation, as numbers."""
+        out = self.outputs[position]
+        raw = self._engine.tensor(out.index)()[0]
+        if out.scale == 0:
+            return np.array(raw, np.float32)
+        # Subtracting in a wider type first: uint8 minus its zero point would wrap.
+        return (raw.astype(np.float32) - out.zero_point) * np.float32(out.scale)
+
+
+def runtime_name() -> str:
+    """Which runtime is installed, and its version."""
+    from importlib import metadata
+
+    package = _engine().__module__.split(".")[0].replace("_", "-")
+    return f"{package} {metadata.version(package)}"
+
+
+def _engine() -> Any:
+    try:
+        from ai_edge_litert.interpreter import Interpreter as Engine
+    except ImportError:
+        try:
+            from tflite_runtime.interpreter import Interpreter as Engine
+        except ImportError as error:
+            raise BundleError("no TFLite runtime is installed: pip install ai-edge-litert") from error
+    return Engine
+
+
+def _output(details: dict[str, Any]) -> Output:
+    scale, zero_point = details["quantization"]
+    return Output(details["index"], tuple(int(n) for n in details["shape"][1:]), float(scale), int(zero_point))
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the runtime's greeting, which its C++ writes to the terminal, away from the user."""
+    try:
+        saved = os.dup(2)
+        void = os.open(os.devnull, os.O_WRONLY)
+    except OSError:
+        yield
+        return
+    try:
+        os.dup2(void, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(void)

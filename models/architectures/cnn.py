@@ -1,0 +1,29 @@
+"""The compact network: five blocks of 3 × 3 convolution, ReLU, max pooling and dropout.
+
+VGG's idea (Simonyan and Zisserman 2015, arXiv:1409.1556) at a size that a small board runs in passing.
+"""
+
+from __future__ import annotations
+
+import keras
+
+from models.architectures import Architecture, Stage
+
+_FILTERS = (24, 48, 96, 128, 192)
+_DROPOUT = 0.3
+
+
+def build(outputs: int, size: int, weights: str) -> Architecture:
+    """The compact network; `weights` does not apply, it starts from chance."""
+    del weights
+    pixels = keras.Input((size, size, 3), name="pixels")
+    x = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="scale")(pixels)
+    for block, filters in enumerate(_FILTERS, start=1):
+        x = keras.layers.Conv2D(filters, 3, padding="same", activation="relu", name=f"conv{block}")(x)
+        last = block == len(_FILTERS)
+        x = keras.layers.MaxPooling2D(name="features" if last else f"pool{block}")(x)
+        # Whole maps are dropped: neighbouring pixels of one map say the same, and single zeros teach nothing.
+        x = keras.layers.SpatialDropout2D(_DROPOUT if block > 2 else _DROPOUT / 3, name=f"dropout{block}")(x)
+    x = keras.layers.GlobalAveragePooling2D(name="embedding")(x)
+    logits = keras.layers.Dense(outputs, name="logits", dtype="float32")(x)
+    return Architecture(keras.Model(pixels, logits, name="cnn"), (Stage("all layers", 45, 2e-3),))
