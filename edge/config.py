@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from edge.errors import ConfigError
+from edge.inference.bundle import DEFAULT_MODEL
 from edge.records import View
 
 PASSWORD_VARIABLE = "LEUKOSCOPE_MQTT_PASSWORD"
@@ -75,7 +76,7 @@ Source = Annotated[FolderSettings | VirtualSlideSettings, Field(discriminator="k
 class Model(_Table):
     """What names the cells, and from when on it is believed."""
 
-    name: str = Field(default="mobilenet_v2-int8", description="A bundle of the zoo, or a bundle's folder.")
+    name: str = Field(default=DEFAULT_MODEL, description="A bundle of the zoo, or a bundle's folder.")
     threshold: float | None = Field(
         default=None,
         ge=0.50,

@@ -130,7 +130,8 @@ def _watch(daemon: Daemon, arrived: queue.SimpleQueue[dict[str, Any]], columns: 
     shown = 0
     thread.start()
     try:
-        alive, changed = True, []
+        alive = True
+        changed: list[str] = []
         while alive or changed:  # after its end, until nothing more arrives
             alive = thread.is_alive()
             changed = board.take_all(arrived)
