@@ -25,17 +25,19 @@ def in_order(
 
     Args:
         items: the source.
-        make_work: called once in each thread that is needed, for work that owns a tool.
+        make_work: called once in each thread that is needed, one at a time, for work that owns a tool.
         threads: how many to use; no more are started than there are items.
 
     Raises:
         Exception: whatever the work or its making raised, in its item's place.
     """
     own = threading.local()
+    making = threading.Lock()
 
     def work(item: Item) -> Answer:
         if not hasattr(own, "work"):
-            own.work = make_work()
+            with making:
+                own.work = make_work()
         answer: Answer = own.work(item)
         return answer
 

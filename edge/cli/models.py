@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import click
 
 from edge.cli.quiet import libraries_silenced
@@ -23,12 +25,11 @@ def list_() -> None:
     rows = []
     for directory in zoo():
         bundle = Bundle.load(directory)
-        size = (directory / "model.tflite").stat().st_size
         rows.append(
             (
                 bundle.name + (" (default)" if bundle.name == DEFAULT_MODEL else ""),
                 bundle.version,
-                f"{size / 1e6:.2f} MB",
+                f"{len(bundle.model) / 1e6:.2f} MB",
                 f"{bundle.threshold:.2f}",
                 ", ".join(bundle.classes),
             )
@@ -39,10 +40,22 @@ def list_() -> None:
 @command.command("show")
 @click.argument("model", metavar="NAME|DIR")
 def show(model: str) -> None:
-    """Print a model's manifest: what it is, was trained on and was measured at."""
+    """Print a model's manifest: what it is, was trained on and was measured at.
+
+    Packed numbers and pictures are left out; manifest.json in the bundle's folder has them.
+    """
     from edge.inference.bundle import Bundle
 
-    click.echo((Bundle.load(model).directory / "manifest.json").read_text("utf-8"), nl=False)
+    click.echo(json.dumps(_readable(Bundle.load(model).manifest.record), indent=2, ensure_ascii=False))
+
+
+def _readable(value: object) -> object:
+    """Leave out what is for the program only: long texts of packed numbers and pictures."""
+    if isinstance(value, dict):
+        return {key: _readable(inner) for key, inner in value.items()}
+    if isinstance(value, str) and len(value) > 2000:
+        return f"({len(value):,} characters)"
+    return value
 
 
 @command.command("verify")
@@ -61,7 +74,12 @@ def verify(context: click.Context, models: tuple[str, ...]) -> None:
         try:
             bundle = Bundle.load(model)
             with libraries_silenced():
-                Classifier(bundle)
+                off = Classifier(bundle).golden_error()
+            if not off <= bundle.manifest.golden.tolerance:
+                raise BundleError(
+                    f"{bundle.name} answers its golden picture {off:.3f} off, which is more than "
+                    f"{bundle.manifest.golden.tolerance}: this runtime does not run it as it should"
+                )
             click.echo(f"{bundle.name}: ok, sha256 {bundle.sha256}")
         except BundleError as error:
             failed = True
