@@ -36,6 +36,15 @@ SAMPLES = Path(edge.__file__).parent / "samples" / "acevedo"
 LEAST = 3000
 PROGRAM = [sys.executable, "-c", "from edge.cli import main; main()"]
 
+LAUNCHER = """
+import os, sys, time
+started = time.perf_counter()
+child = os.posix_spawnp(sys.argv[1], sys.argv[1:], os.environ)
+_, status, usage = os.wait4(child, 0)
+print(time.perf_counter() - started, usage.ru_maxrss, end="")
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
 KERAS = """
 import sys, time
 import cv2, numpy as np
@@ -66,18 +75,17 @@ class Child:
 
 
 def run(command: Sequence[str]) -> Child:
-    """Run a program to its end, with its own resource use, which `subprocess` does not tell."""
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        started = time.perf_counter()
-        child = subprocess.Popen(command, stdout=out, stderr=err)
-        _, status, usage = os.wait4(child.pid, 0)
-        seconds = time.perf_counter() - started
-        child.returncode = os.waitstatus_to_exitcode(status)
-        out.seek(0)
-        err.seek(0)
-        if child.returncode:
-            raise SystemExit(f"{' '.join(command[:6])} … ended with {child.returncode}: {err.read()[-2000:]}")
-        return Child(seconds, usage.ru_maxrss / 1024, out.read())
+    """Run a program to its end, with its own resource use.
+
+    A small process in between starts it: the peak memory that the system tells of a program includes that of
+    whoever started it.
+    """
+    done = subprocess.run([sys.executable, "-S", "-c", LAUNCHER, *command], capture_output=True, text=True)
+    *output, measured = done.stdout.rpartition("\n")
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command[:6])} … failed: {done.stderr[-2000:]}")
+    seconds, peak_kb = map(float, measured.split())
+    return Child(seconds, peak_kb / 1024, "".join(output))
 
 
 def limit(pictures: Sequence[bytes], model: Path) -> float:

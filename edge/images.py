@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import stat
 import warnings
 from pathlib import Path
@@ -56,12 +57,17 @@ def read(path: Path) -> bytes:
         InputError: it is missing, unreadable, or not a regular file (a pipe would block for ever).
     """
     try:
-        about = path.stat()
-        if not stat.S_ISREG(about.st_mode):
-            raise InputError(f"{path} is not a regular file: name an image, a folder, a ZIP or an address")
-        if about.st_size > MAX_BYTES:
-            raise InputTooLarge(f"{path} has {about.st_size:,} bytes, the limit is {MAX_BYTES:,}: split it")
-        return path.read_bytes()
+        with io.FileIO(path, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+            about = os.fstat(file.fileno())
+            if not stat.S_ISREG(about.st_mode):
+                raise InputError(
+                    f"{path} is not a regular file: name an image, a folder, a ZIP or an address"
+                )
+            if about.st_size > MAX_BYTES:
+                raise InputTooLarge(
+                    f"{path} has {about.st_size:,} bytes, the limit is {MAX_BYTES:,}: split it"
+                )
+            return file.readall()
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         if isinstance(error, FileNotFoundError) and path.is_symlink():
@@ -83,11 +89,64 @@ def decode(data: bytes, name: str) -> Image:
         InputTooLarge: its header announces more than `MAX_PIXELS`; its pixels were not touched.
         InputError: it is empty, cut short, damaged, of a kind that has no colours, or no picture at all.
     """
+    if not data:
+        raise InputError(f"{name} is empty (0 bytes): copy it again from where it came")
+    image = _decode_plain_jpeg(data)
+    if image is None:
+        image = _decode_any(data, name)
+    if data.endswith(_JPEG_END) and _may_lack_a_part(image) and _lacks_a_part(data):
+        raise InputError(f"{name} is damaged, a part of it is missing: copy it again from where it came")
+    return image
+
+
+_JPEG_END: Final = b"\xff\xd9"
+
+
+def _decode_plain_jpeg(data: bytes) -> Image | None:
+    """Decode an upright grey or colour JPEG with OpenCV, which is faster; None where Pillow must look at it.
+
+    OpenCV fills what is missing of a cut JPEG with grey, so only a file that has its end mark is decoded.
+    """
+    size = _plain_jpeg_size(data)
+    if size is None or size[0] * size[1] > MAX_PIXELS:
+        return None
+    import cv2
+
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error:
+        return None
+    if pixels is None:
+        return None
+    image: Image = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)
+    return image
+
+
+def _plain_jpeg_size(data: bytes) -> tuple[int, int] | None:
+    """Height and width of a whole JPEG without anything that changes how it is to be shown, else None.
+
+    Such a thing is an EXIF orientation, a second picture (MPF), Adobe's colours (mark EE), four colours, or
+    more than 8 bits. The marks are those of ITU-T T.81, annex B.
+    """
+    if not (data.startswith(b"\xff\xd8\xff") and data.endswith(_JPEG_END)):
+        return None
+    at = 2
+    while at + 10 <= len(data) and data[at] == 0xFF:
+        mark, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4])
+        if mark == 0xEE or data[at + 4 : at + 8] in (b"Exif", b"MPF\0"):
+            return None
+        if mark in (0xC0, 0xC1, 0xC2):  # baseline, extended, progressive
+            height, width = int.from_bytes(data[at + 5 : at + 7]), int.from_bytes(data[at + 7 : at + 9])
+            return (height, width) if data[at + 4] == 8 and data[at + 9] in (1, 3) else None
+        at += 2 + length
+    return None
+
+
+def _decode_any(data: bytes, name: str) -> Image:
+    """Decode with Pillow, and put its many ways to fail into words."""
     from PIL import Image as Pillow
     from PIL import UnidentifiedImageError
 
-    if not data:
-        raise InputError(f"{name} is empty (0 bytes): copy it again from where it came")
     # Pillow remarks on odd metadata; that is nothing a user can act on. The filter is set anew each time
     # because whoever runs us may reset the list, and `catch_warnings` is not safe in threads.
     warnings.filterwarnings("ignore", module=r"PIL\b")
@@ -100,14 +159,7 @@ def decode(data: bytes, name: str) -> Image:
                     f"{name} is {picture.width} × {picture.height} pixels, "
                     f"the limit is {MAX_PIXELS // 10**6} megapixels: cut it into fields"
                 )
-            image = _decode_plain_jpeg(picture, data)
-            if image is None:
-                image = _decode_any(picture, name)
-            if picture.format == "JPEG" and _may_lack_a_part(image) and _lacks_a_part(data):
-                raise InputError(
-                    f"{name} is damaged, a part of it is missing: copy it again from where it came"
-                )
-            return image
+            return _pixels(picture, name)
     except InputError:
         raise
     except Pillow.DecompressionBombError as error:
@@ -125,31 +177,9 @@ def decode(data: bytes, name: str) -> Image:
         raise InputError(f"{name} is {what}: copy it again from where it came") from error
 
 
-def _decode_plain_jpeg(picture: Picture, data: bytes) -> Image | None:
-    """Decode an upright grey or colour JPEG with OpenCV, which is faster; None where Pillow must do it.
-
-    OpenCV fills what is missing of a cut JPEG with grey, so only a file that has its end mark comes here.
-    """
-    if picture.format != "JPEG" or picture.mode not in ("RGB", "L") or not data.endswith(b"\xff\xd9"):
-        return None
-    if "exif" in picture.info and picture.getexif().get(_ORIENTATION, 1) != 1:
-        return None
-    import cv2
-
-    buffer = np.frombuffer(data, np.uint8)
-    try:
-        pixels = cv2.imdecode(buffer, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error:
-        return None
-    if pixels is None:
-        return None
-    image: Image = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)
-    return image
-
-
 def _may_lack_a_part(image: Image) -> bool:
     """Whether a corner has the grey that JPEG decoders paint, without a word, where data is missing."""
-    return bool((image[:: max(1, len(image) - 1), :: max(1, image.shape[1] - 1)] == 128).all(axis=2).any())
+    return any(image[y, x].tolist() == [128, 128, 128] for y in (0, -1) for x in (0, -1))
 
 
 def _lacks_a_part(data: bytes) -> bool:
@@ -164,11 +194,8 @@ def _lacks_a_part(data: bytes) -> bool:
         return not np.array_equal(np.asarray(picture), np.asarray(longer))
 
 
-_ORIENTATION: Final = 0x0112
-
-
-def _decode_any(picture: Picture, name: str) -> Image:
-    """Decode whatever Pillow opened, into 8 bits of R, G, B."""
+def _pixels(picture: Picture, name: str) -> Image:
+    """What Pillow opened, upright, in 8 bits of R, G, B."""
     from PIL import Image as Pillow
     from PIL import ImageOps
 

@@ -5,6 +5,7 @@ What is kept of a picture is its answer; its pixels are let go in the thread tha
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -82,10 +83,28 @@ def read_all(inputs: Iterable[Input], settings: Settings) -> Iterator[Answer]:
     """
     import cv2
 
+    _keep_freed_memory()
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if threads > 1:
         cv2.setNumThreads(1)  # the pictures are spread over the cores: one of them needs no more than its own
     return in_order(enumerate(inputs), lambda: _worker(settings), threads)
+
+
+def _keep_freed_memory() -> None:
+    """Ask the C library to reuse the memory of pictures rather than give it back after each one.
+
+    Otherwise every array of some 100 kB is mapped, zeroed page by page and unmapped again, which costs a
+    fifth of the time of a small picture. Memory in use does not grow by it. Elsewhere than with glibc this
+    does nothing.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return
+    trim_threshold, top_pad, mmap_threshold = -1, -2, -3  # their numbers in malloc.h
+    mallopt(trim_threshold, 1 << 27)
+    mallopt(top_pad, 1 << 24)
+    mallopt(mmap_threshold, 1 << 25)
 
 
 def _worker(settings: Settings) -> Callable[[tuple[int, Input]], Answer]:

@@ -244,8 +244,10 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         load(dangling)
     with pytest.raises(InputError, match="cannot be read: No such file"):
         load(tmp_path / "missing.jpg")
-    with pytest.raises(InputError, match="not a regular file"):
+    with pytest.raises(InputError, match="Is a directory"):
         load(tmp_path)
+    with pytest.raises(InputError, match="not a regular file"):
+        load(Path("/dev/zero"))
     with pytest.raises(InputError, match="cannot be read"):
         load(Path("nul\0.jpg"))
 
