@@ -94,11 +94,17 @@ def decode(data: bytes, name: str) -> Image:
     image = _decode_plain_jpeg(data)
     if image is None:
         image = _decode_any(data, name)
-    if data.endswith(_JPEG_END) and _may_lack_a_part(image) and _lacks_a_part(data):
+    if (
+        data.startswith(_JPEG_START)
+        and data.endswith(_JPEG_END)
+        and _may_lack_a_part(image)
+        and _lacks_a_part(data)
+    ):
         raise InputError(f"{name} is damaged, a part of it is missing: copy it again from where it came")
     return image
 
 
+_JPEG_START: Final = b"\xff\xd8"
 _JPEG_END: Final = b"\xff\xd9"
 
 
@@ -128,7 +134,7 @@ def _plain_jpeg_size(data: bytes) -> tuple[int, int] | None:
     Such a thing is an EXIF orientation, a second picture (MPF), Adobe's colours (mark EE), four colours, or
     more than 8 bits. The marks are those of ITU-T T.81, annex B.
     """
-    if not (data.startswith(b"\xff\xd8\xff") and data.endswith(_JPEG_END)):
+    if not (data.startswith(_JPEG_START) and data.endswith(_JPEG_END)):
         return None
     at = 2
     while at + 10 <= len(data) and data[at] == 0xFF:
@@ -150,7 +156,7 @@ def _decode_any(data: bytes, name: str) -> Image:
     # Pillow remarks on odd metadata; that is nothing a user can act on. The filter is set anew each time
     # because whoever runs us may reset the list, and `catch_warnings` is not safe in threads.
     warnings.filterwarnings("ignore", module=r"PIL\b")
-    if not data.startswith(b"\xff\xd8"):  # without these two, Pillow imports every plugin it has
+    if not data.startswith(_JPEG_START):  # without these two, Pillow imports every plugin it has
         from PIL import TiffImagePlugin, WebPImagePlugin  # noqa: F401
     try:
         with Pillow.open(io.BytesIO(data), formats=FORMATS) as picture:
@@ -190,8 +196,11 @@ def _lacks_a_part(data: bytes) -> bool:
     from PIL import Image as Pillow
 
     more = data[:-2] + bytes(range(1, 200)) * 8 + data[-2:]
-    with Pillow.open(io.BytesIO(data)) as picture, Pillow.open(io.BytesIO(more)) as longer:
-        return not np.array_equal(np.asarray(picture), np.asarray(longer))
+    try:
+        with Pillow.open(io.BytesIO(data)) as picture, Pillow.open(io.BytesIO(more)) as longer:
+            return not np.array_equal(np.asarray(picture), np.asarray(longer))
+    except (OSError, ValueError, SyntaxError):  # what Pillow says of a stream that breaks off within a code
+        return True
 
 
 def _pixels(picture: Picture, name: str) -> Image:

@@ -83,14 +83,14 @@ def read_all(inputs: Iterable[Input], settings: Settings) -> Iterator[Answer]:
     """
     import cv2
 
-    _keep_freed_memory()
+    keep_freed_memory()
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if threads > 1:
         cv2.setNumThreads(1)  # the pictures are spread over the cores: one of them needs no more than its own
     return in_order(enumerate(inputs), lambda: _worker(settings), threads)
 
 
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
     """Ask the C library to reuse the memory of pictures rather than give it back after each one.
 
     Otherwise every array of some 100 kB is mapped, zeroed page by page and unmapped again, which costs a
