@@ -4,31 +4,26 @@ A data set is a folder with a folder a class, or a folder of pictures with a `la
 `filename,class`). Class folders that name none of the five white cells hold cells of *other* kinds: they
 train the model to say that it does not know.
 
-The split is a property of the file, not of a run: the first 32 bits of the SHA-256 of its bytes, as a
-fraction, fall under 0.70 for training, under 0.85 for validation, else test. Byte-identical duplicates
-therefore never straddle it.
+The split is a property of the file's bytes, not of a run (`edge.labelled.part_of`): byte-identical
+duplicates never straddle it, and every command means the same cells by `test`.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from edge.errors import DataError
+from edge.errors import DataError, InputError
+from edge.labelled import LabelledFolder, Part, part_of
 
 CLASSES = ("basophil", "eosinophil", "lymphocyte", "monocyte", "neutrophil")
 """The five white cells of the differential, in the order of every model's outputs."""
 
 OTHER = "other"
 """The label of every kind that is none of the classes."""
-
-Split = Literal["train", "validation", "test"]
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +36,7 @@ class Item:
         kind: the class or folder name as the data set gives it.
         site: the data set's name, the folder's.
         digest: SHA-256 of the file's bytes, hexadecimal.
+        split: which side of the split the file is on.
     """
 
     path: Path
@@ -48,60 +44,38 @@ class Item:
     kind: str
     site: str
     digest: str
-
-    @property
-    def split(self) -> Split:
-        """Which side of the split the file is on."""
-        return split_of(self.digest)
+    split: Part
 
 
-def split_of(digest: str) -> Split:
-    """The side of the split that a file's SHA-256 puts it on."""
-    share = int(digest[:8], 16) / 2**32
-    return "train" if share < 0.70 else "validation" if share < 0.85 else "test"
+def read(folder: Path, part: Part | None = None) -> list[Item]:
+    """The labelled pictures of a data set, each byte-identical file once.
 
+    A picture that stands under two classes is left out: nobody knows which is right.
 
-def read(folder: Path) -> list[Item]:
-    """All labelled pictures of a data set, each byte-identical file once.
+    Args:
+        folder: see `edge.labelled.LabelledFolder`.
+        part: only those on one side of the split; None for all.
 
     Raises:
         DataError: the folder is missing, holds no labelled picture, or its `labels.csv` is malformed.
     """
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder")
-    table = folder / "labels.csv"
-    pairs = _from_table(folder, table) if table.is_file() else _from_folders(folder)
+    source = LabelledFolder(folder)
     seen: dict[str, Item] = {}
     contradicting: set[str] = set()
-    for path, kind in pairs:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    for picture in source.pictures(part):
+        kind = source.label(picture.name)
+        if kind is None or isinstance(picture.content, InputError):
+            continue
+        data = picture.data()
+        digest = hashlib.sha256(data).hexdigest()
         label = kind if kind in CLASSES else OTHER
         if digest in seen and seen[digest].label != label:
             contradicting.add(digest)
-        seen.setdefault(digest, Item(path, label, kind, folder.name, digest))
+        seen.setdefault(digest, Item(Path(picture.name), label, kind, folder.name, digest, part_of(data)))
     items = [item for digest, item in seen.items() if digest not in contradicting]
     if not items:
-        raise DataError(f"{folder}: no labelled pictures; expected a folder a class, or images and labels.csv")
+        raise DataError(f"{folder}: no labelled pictures; expected a folder a class, or pictures and labels.csv")
     return items
-
-
-def _from_folders(folder: Path) -> Iterable[tuple[Path, str]]:
-    for path in sorted(folder.glob("*/*")):
-        if path.suffix.lower() in _SUFFIXES:
-            yield path, path.parent.name.lower()
-
-
-def _from_table(folder: Path, table: Path) -> Iterable[tuple[Path, str]]:
-    with table.open(newline="", encoding="utf-8") as file:
-        rows = csv.DictReader(file)
-        if not {"filename", "class"} <= set(rows.fieldnames or ()):
-            raise DataError(f"{table}: needs the columns filename and class")
-        for row in rows:
-            candidates = (folder / row["filename"], folder / "images" / row["filename"])
-            path = next((p for p in candidates if p.is_file()), None)
-            if path is None:
-                raise DataError(f"{table}: line {rows.line_num}: no such picture: {row['filename']}")
-            yield path, row["class"].strip().lower()
 
 
 def summary(items: Sequence[Item]) -> str:

@@ -49,6 +49,7 @@ class Plan:
         whole_share: share of crops zoomed out as a portrait taken whole.
         weights: `imagenet` or a file.
         start: a trained `.keras` model to go on from, with its last stage at a quarter of the rate.
+        bfloat16: compute in half width where the processor can, twice as fast; weights stay float32.
         seed: of everything random.
     """
 
@@ -60,6 +61,7 @@ class Plan:
     whole_share: float = 0.25
     weights: str = "imagenet"
     start: str | None = None
+    bfloat16: bool = False
     seed: int = 1
 
 
@@ -100,8 +102,10 @@ def train(plan: Plan, training: Windows, validation: Windows, output: Path, repo
     if missing:
         raise DataError(f"no training pictures of: {', '.join(CLASSES[i] for i in sorted(missing))}")
     keras.utils.set_random_seed(plan.seed)
+    kept = _network(plan).model
+    keras.mixed_precision.set_global_policy("mixed_bfloat16" if plan.bfloat16 else "float32")
     architecture = _network(plan)
-    run = _Run(plan, architecture.model, training, validation, output, report)
+    run = _Run(plan, architecture.model, kept, training, validation, output, report)
     for number, stage in enumerate(architecture.stages):
         later = {s.name for s in architecture.stages[number + 1 :]}
         if not any(e.stage in later for e in run.epochs):
@@ -249,9 +253,10 @@ class _Run:
     """A training under way: what it learns from, its record, and what a later run needs to go on."""
 
     def __init__(
-        self, plan: Plan, model: Any, training: Windows, validation: Windows, output: Path, report: Report
+        self, plan: Plan, model: Any, kept: Any, training: Windows, validation: Windows, output: Path, report: Report
     ) -> None:
-        self.plan, self.model, self.training, self.validation = plan, model, training, validation
+        self.plan, self.model, self.kept = plan, model, kept
+        self.training, self.validation = training, validation
         self.output, self.report = output, report
         self.targets = _targets(training)
         self.weights = weights_of(training)
@@ -272,7 +277,9 @@ class _Run:
     def add(self, epoch: Epoch) -> None:
         """Note an epoch; the best so far by validation loss becomes the model."""
         if epoch.validation_loss <= min((e.validation_loss for e in self.epochs), default=np.inf):
-            self.model.save(self.output / "model.keras")
+            # A twin in full precision is what is kept: half-width operations cannot be converted.
+            self.kept.set_weights(self.model.get_weights())
+            self.kept.save(self.output / "model.keras")
         self.epochs.append(epoch)
         self.report(
             f"{epoch.stage}: epoch {epoch.number}: loss {epoch.loss:.4f}, validation {epoch.validation_loss:.4f}, "

@@ -84,7 +84,7 @@ def judge(manifest: Manifest, embedding: Floats) -> tuple[Floats, float]:
     logits = embedding @ manifest.head.weights + manifest.head.bias
     count = len(manifest.classes)
     probabilities = _softmax(logits[:count] / manifest.temperature)
-    other = float(_softmax(logits)[count:].sum()) if manifest.others else 0.0
+    other = float(_softmax(logits)[count:].sum())
     known = manifest.familiarity
     place = (embedding - known.centre) @ known.whitening
     distance = float(np.sqrt(((place - known.means) ** 2).sum(axis=1).min()))
@@ -92,9 +92,8 @@ def judge(manifest: Manifest, embedding: Floats) -> tuple[Floats, float]:
 
 
 def raw_probabilities(manifest: Manifest, embedding: Floats) -> Floats:
-    """The classes' probabilities before calibration."""
-    logits = embedding @ manifest.head.weights + manifest.head.bias
-    return _softmax(logits[: len(manifest.classes)])
+    """The probabilities of all outputs, classes and others, as the graph itself gives them."""
+    return _softmax(embedding @ manifest.head.weights + manifest.head.bias)
 
 
 def _softmax(logits: Floats) -> Floats:

@@ -71,7 +71,7 @@ class Golden:
 
     Attributes:
         png: the crop, size × size × 3, as PNG.
-        probabilities: of the classes, before calibration.
+        probabilities: of all outputs, before calibration.
         tolerance: runtimes on other processors may differ by this much.
     """
 
@@ -181,7 +181,7 @@ def _check(manifest: Manifest, where: str) -> None:
         "head.bias": (manifest.head.bias.shape, (outputs,)),
         "whitening": (known.whitening.shape[:1], (width,)),
         "means": (known.means.shape, (len(manifest.classes), known.whitening.shape[-1])),
-        "golden.probabilities": (manifest.golden.probabilities.shape, (len(manifest.classes),)),
+        "golden.probabilities": (manifest.golden.probabilities.shape, (outputs,)),
     }
     for name, (found, wanted) in shapes.items():
         if found != wanted:

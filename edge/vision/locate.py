@@ -33,7 +33,8 @@ _LOBES_SPAN_UM = 15.0  # … and within a circle of this diameter
 _TOUCHING_UM2 = 75.0  # from this area on two nuclei may have run together
 _CORE_RADIUS_UM = 2.9  # a lobe is thinner than this, a whole nucleus is not
 _CORES_APART_UM = 6.5
-_LEAST_STAIN = 0.15  # density by which a nucleus exceeds the field
+_LEAST_STAIN = 0.15  # density by which a nucleus exceeds the field …
+_ABOVE_RED = 0.29  # … and the red cells, of which empty fields show up to 0.26 more, those with nuclei 0.33
 
 Points = NDArray[np.int32]
 
@@ -68,8 +69,11 @@ def locate(frame: Frame, *, view: View = "auto", um_per_pixel: float | None = No
     else:
         density, factor, scale = _measured(frame, plasma)
     stain = nuclear_stain(density)
-    px_per_um = 1 / (scale.um_per_pixel * factor) if scale else _px_per_um_of_nuclei(stain)
-    boxes = _boxes(stain, px_per_um) if px_per_um else []
+    if scale:
+        boxes = _boxes(density, stain, 1 / (scale.um_per_pixel * factor))
+    else:
+        px_per_um = _px_per_um_of_nuclei(stain)
+        boxes = _boxes(None, stain, px_per_um) if px_per_um else []
     height, width = frame.image.shape[:2]
     found = sorted((_enlarge(box, factor, width, height) for box in boxes), key=lambda box: (box.top, box.left))
     return Field(frame, plasma, scale, tuple(found))
@@ -129,16 +133,21 @@ def _px_per_um_of_nuclei(stain: NDArray[np.float32]) -> float | None:
     return 2 * max(radii) / _NUCLEUS_UM if radii else None
 
 
-def _boxes(stain: NDArray[np.float32], px_per_um: float) -> list[tuple[float, float, float, float]]:
-    """Left, top, right and bottom of each white cell, in pixels of `stain`."""
+def _boxes(
+    density: Density | None, stain: NDArray[np.float32], px_per_um: float
+) -> list[tuple[float, float, float, float]]:
+    """Left, top, right and bottom of each white cell, in pixels of `stain`.
+
+    With a density given, the field has red cells, and is empty unless something takes more stain than they do.
+    """
     um2 = px_per_um * px_per_um
     # The strongest 15 µm² are less than one nucleus: their edge is nuclear stain whenever there is a nucleus.
     rank = min(stain.size - 1, max(int(stain.size - 15 * um2), int(stain.size * 0.9)))
     strong = float(np.partition(stain, rank, axis=None)[rank])
     typical = float(np.median(stain))
-    if strong - typical < _LEAST_STAIN:
-        return []
     mask = (stain > (strong + typical) / 2).astype(np.uint8)
+    if strong - typical < _LEAST_STAIN or (density is not None and strong - _red_stain(density, stain, mask) < _ABOVE_RED):
+        return []
     reach = max(1, round(_JOIN_UM * px_per_um))
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
     mask = np.asarray(cv2.morphologyEx(mask, cv2.MORPH_CLOSE, kernel), np.uint8)
@@ -150,6 +159,15 @@ def _boxes(stain: NDArray[np.float32], px_per_um: float) -> list[tuple[float, fl
             (left, top), (right, bottom) = part.outline.min(0), part.outline.max(0) + 1
             boxes.append((left - rim, top - rim, right + rim, bottom + rim))
     return boxes
+
+
+def _red_stain(density: Density, stain: NDArray[np.float32], mask: NDArray[np.uint8]) -> float:
+    """The nuclear stain that red cells show: nearly the most among the densest pixels outside of nuclei."""
+    outside = mask == 0
+    absorbed, taken = cv2.add(density[..., 1], density[..., 2])[outside], stain[outside]
+    dense = taken[absorbed > np.partition(absorbed, int(absorbed.size * 0.7))[int(absorbed.size * 0.7)]]
+    rank = int(dense.size * 0.95)
+    return float(np.partition(dense, rank)[rank]) if dense.size else 0.0
 
 
 def _parts(mask: NDArray[np.uint8], px_per_um: float) -> list[_Part]:

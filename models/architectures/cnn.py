@@ -22,8 +22,7 @@ def build(outputs: int, size: int, weights: str) -> Architecture:
         x = keras.layers.Conv2D(filters, 3, padding="same", activation="relu", name=f"conv{block}")(x)
         last = block == len(_FILTERS)
         x = keras.layers.MaxPooling2D(name="features" if last else f"pool{block}")(x)
-        # Whole maps are dropped: neighbouring pixels of one map say the same, and single zeros teach nothing.
-        x = keras.layers.SpatialDropout2D(_DROPOUT if block > 2 else _DROPOUT / 3, name=f"dropout{block}")(x)
+        x = keras.layers.Dropout(_DROPOUT, name=f"dropout{block}")(x)
     x = keras.layers.GlobalAveragePooling2D(name="embedding")(x)
     logits = keras.layers.Dense(outputs, name="logits", dtype="float32")(x)
-    return Architecture(keras.Model(pixels, logits, name="cnn"), (Stage("all layers", 45, 2e-3),))
+    return Architecture(keras.Model(pixels, logits, name="cnn"), (Stage("all layers", 40, 1e-3),))
