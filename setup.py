@@ -46,7 +46,15 @@ setup(
         "convert": ["tensorflow>=2.18", *FIGURES],
         "evaluate": FIGURES,
         "dashboard": [],
-        "dev": ["pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6", "ruff>=0.9", "mypy>=1.14", "jsonschema>=4.21", *FIGURES],
+        "dev": [
+            "pytest>=8",
+            "pytest-timeout>=2.3",
+            "hypothesis>=6",
+            "ruff>=0.9",
+            "mypy>=1.14",
+            "jsonschema>=4.21",
+            *FIGURES,
+        ],
     },
     entry_points={"console_scripts": ["leukoscope = edge.cli:main"]},
     classifiers=[

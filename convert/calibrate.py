@@ -67,7 +67,9 @@ def familiarity(head: Head, training: Embedded, held_out: Embedded, classes: int
     means = np.stack([centred[known.targets == c].mean(axis=0) for c in range(classes)])
     within = centred - means[known.targets]
     # The widest directions within classes, and those between them, each brought to unit spread.
-    _, spread, directions = np.linalg.svd(np.concatenate([within, means * np.sqrt(len(within))]), full_matrices=False)
+    _, spread, directions = np.linalg.svd(
+        np.concatenate([within, means * np.sqrt(len(within))]), full_matrices=False
+    )
     basis = directions[:_DIRECTIONS].T
     variance = (within @ basis).var(axis=0)
     covariance = np.cov(within @ basis, rowvar=False) + _SHRINK * variance.mean() * np.eye(basis.shape[1])
@@ -90,7 +92,7 @@ def familiarity(head: Head, training: Embedded, held_out: Embedded, classes: int
 def distance_of(known: Familiarity, embeddings: Floats) -> Floats:
     """Mahalanobis distance of each embedding to the nearest class."""
     places = (embeddings - known.centre) @ known.whitening
-    return np.sqrt(((places[:, None] - known.means[None]) ** 2).sum(-1).min(axis=1))
+    return np.asarray(np.sqrt(((places[:, None] - known.means[None]) ** 2).sum(-1).min(axis=1)), np.float32)
 
 
 def other_of(head: Head, embeddings: Floats, classes: int) -> Floats:

@@ -21,7 +21,6 @@ from convert.card import write_card
 from convert.gate import Comparison, check, compare
 from convert.measure import Measured, measure
 from convert.quantize import Quantization, quantize
-from convert.quiet import quiet
 from convert.source import Original
 from edge.errors import ConversionError
 from edge.inference.bundle import Bundle
@@ -72,7 +71,9 @@ class _Crops:
     targets: NDArray[np.int64]
 
 
-def package(original: Original, order: Order, output: Path, report: Callable[[str], None]) -> tuple[Bundle, Comparison]:
+def package(
+    original: Original, order: Order, output: Path, report: Callable[[str], None]
+) -> tuple[Bundle, Comparison]:
     """Make a bundle.
 
     Args:
@@ -85,14 +86,15 @@ def package(original: Original, order: Order, output: Path, report: Callable[[st
         ConversionError: the folder is taken, the images do not do, or the gate was missed.
         DataError: a folder holds no labelled pictures.
     """
-    if output.exists() and (not output.is_dir() or (any(output.iterdir()) and not (output / "manifest.json").exists())):
+    if output.exists() and (
+        not output.is_dir() or (any(output.iterdir()) and not (output / "manifest.json").exists())
+    ):
         raise ConversionError(f"{output} exists and is no bundle; choose another --output")
     report("cutting cells out of the calibration pictures")
     training = _crops(order.calibration, "train", original)
     held_out = _crops(order.calibration, "validation", original)
     report(f"converting to {order.quantization} with {len(training.images)} real crops")
-    with quiet():
-        model = quantize(original.graph, order.quantization, training.images)
+    model = quantize(original.graph, order.quantization, training.images)
     output.parent.mkdir(parents=True, exist_ok=True)
     workplace = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
     try:
@@ -148,7 +150,9 @@ def _fitted(
     converted = np.stack([raw_probabilities(manifest, e) for e in held.embeddings])
     # A model with an output for other kinds must keep that, too.
     targets = np.where((held.targets < 0) & bool(original.others), classes, held.targets)
-    comparison = compare(_original_probabilities(original, held_out.images), converted, targets, original.names)
+    comparison = compare(
+        _original_probabilities(original, held_out.images), converted, targets, original.names
+    )
     check(comparison, targets, original.names)
     warmth = temperature(head, held, classes)
     fitted = familiarity(head, known, held, classes)
@@ -168,7 +172,8 @@ def _original_probabilities(original: Original, crops: Image) -> NDArray[np.floa
 
 def _nothing_known(original: Original) -> Familiarity:
     width, classes = len(original.weights), len(original.classes)
-    return Familiarity(np.zeros(width), np.zeros((width, 1)), np.zeros((classes, 1)), 1.0, 1.0)
+    zero = np.zeros((width, 1), np.float32)
+    return Familiarity(zero[:, 0], zero, np.zeros((classes, 1), np.float32), 1.0, 1.0)
 
 
 def _record(
@@ -192,7 +197,13 @@ def _record(
         "quantization": order.quantization,
         "classes": list(original.classes),
         "others": list(original.others),
-        "input": {"size": original.size, "channels": "RGB", "range": [0, 255], "crop_um": CROP_UM, "plasma": 240},
+        "input": {
+            "size": original.size,
+            "channels": "RGB",
+            "range": [0, 255],
+            "crop_um": CROP_UM,
+            "plasma": 240,
+        },
         "outputs": _outputs(model, len(head.bias), len(head.weights)),
         "sha256": hashlib.sha256(model).hexdigest(),
         "bytes": len(model),

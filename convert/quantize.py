@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -36,7 +38,9 @@ def quantize(graph: Any, how: Quantization, crops: NDArray[np.uint8]) -> bytes:
         converter.target_spec.supported_types = [tf.float16]
     if how in ("int8", "int16x8"):
         stride = max(1, len(crops) // _CALIBRATION_IMAGES)
-        converter.representative_dataset = lambda: ([crop[None].astype(np.float32)] for crop in crops[::stride])
+        converter.representative_dataset = lambda: (
+            [crop[None].astype(np.float32)] for crop in crops[::stride]
+        )
         if how == "int8":
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
             converter.inference_input_type = converter.inference_output_type = tf.uint8
@@ -44,7 +48,9 @@ def quantize(graph: Any, how: Quantization, crops: NDArray[np.uint8]) -> bytes:
             sixteen = tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
             converter.target_spec.supported_ops = [sixteen]
     try:
-        return bytes(converter.convert())
-    except Exception as error:  # noqa: BLE001 - the converter raises what MLIR makes it raise
+        # It prints the whole signature of the model; nobody asked.
+        with contextlib.redirect_stdout(io.StringIO()):
+            return bytes(converter.convert())
+    except Exception as error:
         first = next((line for line in str(error).splitlines() if "error" in line.lower()), str(error)[:200])
         raise ConversionError(f"TensorFlow cannot convert this model to {how}: {first.strip()}") from error

@@ -68,13 +68,17 @@ def load(path: Path, classes: tuple[str, ...] | None, normalization: Normalizati
         raise ConversionError(f"{path}: no such file")
     try:
         model = keras.models.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # noqa: BLE001 - Keras raises whatever a malformed file makes it raise
-        raise ConversionError(f"{path}: Keras cannot load it: {str(error).strip().splitlines()[0]}") from error
+    except Exception as error:
+        raise ConversionError(
+            f"{path}: Keras cannot load it: {str(error).strip().splitlines()[0]}"
+        ) from error
     names = classes or _names_beside(path)
     head, pooling = _head(model, path)
     weights, bias = (np.asarray(part, np.float32) for part in head.get_weights())
     if len(names) != len(bias):
-        raise ConversionError(f"{path}: has {len(bias)} outputs, but {len(names)} classes are named: {', '.join(names)}")
+        raise ConversionError(
+            f"{path}: has {len(bias)} outputs, but {len(names)} classes are named: {', '.join(names)}"
+        )
     if sum(not name.startswith("other") for name in names) < 2:
         raise ConversionError(f"{path}: needs at least two classes besides other")
     # Classes first, the rest behind them, whatever the order in which the model was trained.
@@ -93,11 +97,17 @@ def _names_beside(path: Path) -> tuple[str, ...]:
 
 def _head(model: Any, path: Path) -> tuple[Any, Any]:
     """The linear head and the pooling before it, with at most dropout in between."""
-    layers = [layer for layer in model.layers if not isinstance(layer, (keras.layers.Dropout, keras.layers.Activation))]
+    layers = [
+        layer
+        for layer in model.layers
+        if not isinstance(layer, (keras.layers.Dropout, keras.layers.Activation))
+    ]
     if len(layers) < 3 or not isinstance(layers[-1], keras.layers.Dense) or layers[-1].bias is None:
         raise ConversionError(f"{path}: its last layer must be a dense one with a bias")
     if not isinstance(layers[-2], keras.layers.GlobalAveragePooling2D):
-        raise ConversionError(f"{path}: before its last layer there must be global average pooling, not {layers[-2].name}")
+        raise ConversionError(
+            f"{path}: before its last layer there must be global average pooling, not {layers[-2].name}"
+        )
     return layers[-1], layers[-2]
 
 
@@ -106,11 +116,15 @@ def _graph(
 ) -> tuple[Any, int]:
     shape = model.input_shape
     if not (len(shape) == 4 and shape[1] and shape[1] == shape[2] and shape[3] == 3):
-        raise ConversionError(f"{path}: takes {shape[1:]}; only square R, G, B pictures of a fixed size are taken")
+        raise ConversionError(
+            f"{path}: takes {shape[1:]}; only square R, G, B pictures of a fixed size are taken"
+        )
     scales_itself = any(isinstance(layer, keras.layers.Rescaling) for layer in model.layers[:3])
     if normalization is None and not scales_itself:
         choices = ", ".join(NORMALIZATIONS)
-        raise ConversionError(f"{path}: how its pixels were scaled cannot be read off it: --normalization {choices}")
+        raise ConversionError(
+            f"{path}: how its pixels were scaled cannot be read off it: --normalization {choices}"
+        )
     body = keras.Model(model.inputs, [pooling.input, pooling.output])
     pixels = keras.Input(shape[1:], name="pixels")
     features, embedding = body(normalize(pixels, normalization or "none"))

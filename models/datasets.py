@@ -74,7 +74,9 @@ def read(folder: Path, part: Part | None = None) -> list[Item]:
         seen.setdefault(digest, Item(Path(picture.name), label, kind, folder.name, digest, part_of(data)))
     items = [item for digest, item in seen.items() if digest not in contradicting]
     if not items:
-        raise DataError(f"{folder}: no labelled pictures; expected a folder a class, or pictures and labels.csv")
+        raise DataError(
+            f"{folder}: no labelled pictures; expected a folder a class, or pictures and labels.csv"
+        )
     return items
 
 

@@ -144,7 +144,7 @@ def weights_of(windows: Windows) -> NDArray[np.float32]:
     """
     counts = Counter((item.label) for item in windows.items)
     weight = np.array([counts[item.label] ** -0.5 for item in windows.items], np.float32)
-    return weight / weight.mean()
+    return np.asarray(weight / weight.mean(), np.float32)
 
 
 def _run_stage(run: _Run, number: int, stage: Stage) -> None:
@@ -155,7 +155,11 @@ def _run_stage(run: _Run, number: int, stage: Stage) -> None:
     order = np.random.default_rng([run.plan.seed, number])
     steps = -(-len(run.training.items) // run.plan.batch)
     rate = keras.optimizers.schedules.CosineDecay(
-        0.0, stage.epochs * steps, alpha=1e-3, warmup_target=stage.rate, warmup_steps=int(_WARM_UP * stage.epochs * steps)
+        0.0,
+        stage.epochs * steps,
+        alpha=1e-3,
+        warmup_target=stage.rate,
+        warmup_steps=int(_WARM_UP * stage.epochs * steps),
     )
     optimiser = keras.optimizers.AdamW(rate, weight_decay=_DECAY, clipnorm=2.0)
     optimiser.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
@@ -177,7 +181,9 @@ def _run_stage(run: _Run, number: int, stage: Stage) -> None:
         loss = 0.0
         for at in range(0, len(shuffled), run.plan.batch):
             chosen = shuffled[at : at + run.plan.batch]
-            loss += float(step(run.training.images[chosen], run.targets[chosen], run.weights[chosen])) * len(chosen)
+            loss += float(step(run.training.images[chosen], run.targets[chosen], run.weights[chosen])) * len(
+                chosen
+            )
             run.watch(stage, epoch, min(at + run.plan.batch, len(shuffled)), len(shuffled))
         with _averaged(run.model, average):
             validation_loss, accuracy = _validate(run)
@@ -198,7 +204,6 @@ def _freeze_normalisation(model: Any) -> None:
 def _step(run: _Run, optimiser: Any, average: list[Any]) -> Any:
     smooth = _SMOOTHING / len(LABELS)
 
-    @tf.function(reduce_retracing=True)
     def step(windows: Any, targets: Any, weights: Any) -> Any:
         crops = augment(windows, run.plan.size, run.plan.whole_share)
         wanted = tf.one_hot(targets, len(LABELS)) * (1 - _SMOOTHING) + smooth
@@ -214,7 +219,7 @@ def _step(run: _Run, optimiser: Any, average: list[Any]) -> Any:
             mean.assign(keep * mean + (1 - keep) * value)
         return loss
 
-    return step
+    return tf.function(step, reduce_retracing=True)
 
 
 @contextmanager
@@ -245,7 +250,9 @@ def _validate(run: _Run) -> tuple[float, float]:
 
 def logits_of(model: Any, crops: NDArray[np.uint8], batch: int = 64) -> NDArray[np.float32]:
     """The model's logits for a stack of crops, n × outputs."""
-    parts = [model(crops[i : i + batch].astype(np.float32), training=False) for i in range(0, len(crops), batch)]
+    parts = [
+        model(crops[i : i + batch].astype(np.float32), training=False) for i in range(0, len(crops), batch)
+    ]
     return np.concatenate([np.asarray(p, np.float32) for p in parts])
 
 
@@ -253,7 +260,14 @@ class _Run:
     """A training under way: what it learns from, its record, and what a later run needs to go on."""
 
     def __init__(
-        self, plan: Plan, model: Any, kept: Any, training: Windows, validation: Windows, output: Path, report: Report
+        self,
+        plan: Plan,
+        model: Any,
+        kept: Any,
+        training: Windows,
+        validation: Windows,
+        output: Path,
+        report: Report,
     ) -> None:
         self.plan, self.model, self.kept = plan, model, kept
         self.training, self.validation = training, validation
@@ -262,7 +276,11 @@ class _Run:
         self.weights = weights_of(training)
         self.checkpoint = output / "checkpoint" / "last"
         self.history = output / "history.json"
-        self.epochs = [Epoch(**row) for row in json.loads(self.history.read_text("utf-8"))] if self.history.exists() else []
+        self.epochs = (
+            [Epoch(**row) for row in json.loads(self.history.read_text("utf-8"))]
+            if self.history.exists()
+            else []
+        )
 
     def stale(self, stage: str) -> bool:
         """Whether the last epochs of a stage brought nothing better."""
@@ -282,8 +300,8 @@ class _Run:
             self.kept.save(self.output / "model.keras")
         self.epochs.append(epoch)
         self.report(
-            f"{epoch.stage}: epoch {epoch.number}: loss {epoch.loss:.4f}, validation {epoch.validation_loss:.4f}, "
-            f"{epoch.validation_accuracy:.2%} right, {epoch.seconds:.0f} s"
+            f"{epoch.stage}: epoch {epoch.number}: loss {epoch.loss:.4f}, "
+            f"validation {epoch.validation_loss:.4f}, {epoch.validation_accuracy:.2%} right, {epoch.seconds:.0f} s"
         )
 
     def save_history(self) -> None:

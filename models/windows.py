@@ -8,7 +8,7 @@ is what the device would feed the model.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -55,16 +55,16 @@ def cut(items: Sequence[Item], size: int, *, workers: int = 2) -> Windows:
     Args:
         items: labelled pictures.
         size: side of the model's input, in pixels.
-        workers: processes that share the work.
+        workers: threads that share the work.
     """
-    with ProcessPoolExecutor(workers) as pool:
-        rows = [row for row in pool.map(_cut, items, [size] * len(items), chunksize=32) if row]
+    cv2.setNumThreads(1)
+    with ThreadPoolExecutor(workers) as pool:
+        rows = [row for row in pool.map(_cut, items, [size] * len(items)) if row]
     kept, windows, crops, whole, boxed = zip(*rows, strict=True)
     return Windows(kept, np.stack(windows), np.stack(crops), np.stack(whole), np.array(boxed))
 
 
 def _cut(item: Item, size: int) -> tuple[Item, Image, Image, Image, bool] | None:
-    cv2.setNumThreads(1)
     try:
         frame = Frame.of(load(item.path), 0, datetime.now(UTC), item.path.name)
     except InputError:
@@ -79,4 +79,3 @@ def _cut(item: Item, size: int) -> tuple[Item, Image, Image, Image, bool] | None
         x, y, side = width / 2, height / 2, float(max(height, width))
     window = square(frame.image, x, y, MARGIN * side, round(MARGIN * size), field.background)
     return item, window, cell.crop, portrait.crop, cell.box is not None
-

@@ -41,7 +41,9 @@ class Bundle:
             BundleError: there is none, a file is missing, or hash and manifest disagree.
         """
         directory = resolve(name_or_dir)
-        manifest = parse(_read(directory / "manifest.json", _LARGEST_MANIFEST).decode("utf-8", "replace"), str(directory))
+        manifest = parse(
+            _read(directory / "manifest.json", _LARGEST_MANIFEST).decode("utf-8", "replace"), str(directory)
+        )
         model = _read(directory / "model.tflite", _LARGEST_MODEL)
         digest = hashlib.sha256(model).hexdigest()
         if digest != manifest.sha256:
@@ -50,7 +52,9 @@ class Bundle:
                 f"{manifest.sha256[:12]}…; install the bundle again"
             )
         if manifest.crop_um != CROP_UM:
-            raise BundleError(f"{directory}: trained on crops of {manifest.crop_um} µm, this version cuts {CROP_UM} µm")
+            raise BundleError(
+                f"{directory}: trained on crops of {manifest.crop_um} µm, this version cuts {CROP_UM} µm"
+            )
         return cls(directory, manifest, model)
 
     @property
@@ -95,10 +99,14 @@ class Bundle:
         wanted = {"probabilities": (outputs,), "embedding": (width,)}
         for name, position in manifest.outputs.items():
             if not 0 <= position < len(interpreter.outputs):
-                raise BundleError(f"{self.directory}: the model has no output {position}, named {name} in the manifest")
+                raise BundleError(
+                    f"{self.directory}: the model has no output {position}, named {name} in the manifest"
+                )
             shape = interpreter.outputs[position].shape
             if shape != wanted.get(name, shape) or (name == "features" and shape[-1] != width):
-                raise BundleError(f"{self.directory}: output {name} has the shape {shape}, which is not the manifest's")
+                raise BundleError(
+                    f"{self.directory}: output {name} has the shape {shape}, which is not the manifest's"
+                )
         return interpreter
 
 
@@ -123,7 +131,9 @@ def resolve(name_or_dir: str | Path) -> Path:
     path = Path(name_or_dir)
     if path.is_dir():
         return path
-    raise BundleError(f"no model {str(name_or_dir)!r}: name a bundle's folder or one of: {', '.join(named) or 'none installed'}")
+    raise BundleError(
+        f"no model {str(name_or_dir)!r}: name a bundle's folder or one of: {', '.join(named) or 'none installed'}"
+    )
 
 
 def _read(path: Path, limit: int) -> bytes:

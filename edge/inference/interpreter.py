@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +11,8 @@ from numpy.typing import NDArray
 from edge.errors import BundleError
 
 
-class Output(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Output:
     """An output tensor: where it is, its shape without the batch, and how its integers become numbers."""
 
     index: int
@@ -33,12 +32,11 @@ class Interpreter:
     """
 
     def __init__(self, model: bytes) -> None:
-        with _quiet():
-            try:
-                self._engine: Any = _engine()(model_content=model, num_threads=1)
-                self._engine.allocate_tensors()
-            except (ValueError, RuntimeError) as error:
-                raise BundleError(f"the model cannot be loaded: {str(error).splitlines()[0]}") from error
+        try:
+            self._engine: Any = _engine()(model_content=model, num_threads=1)
+            self._engine.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise BundleError(f"the model cannot be loaded: {str(error).splitlines()[0]}") from error
         inputs = self._engine.get_input_details()
         if len(inputs) != 1 or len(inputs[0]["shape"]) != 4:
             raise BundleError("the model does not take one picture as its only input")
@@ -59,7 +57,7 @@ class Interpreter:
         if out.scale == 0:
             return np.array(raw, np.float32)
         # Subtracting in a wider type first: uint8 minus its zero point would wrap.
-        return (raw.astype(np.float32) - out.zero_point) * np.float32(out.scale)
+        return np.asarray((raw.astype(np.float32) - out.zero_point) * out.scale, np.float32)
 
 
 def runtime_name() -> str:
@@ -83,22 +81,6 @@ def _engine() -> Any:
 
 def _output(details: dict[str, Any]) -> Output:
     scale, zero_point = details["quantization"]
-    return Output(details["index"], tuple(int(n) for n in details["shape"][1:]), float(scale), int(zero_point))
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the runtime's greeting, which its C++ writes to the terminal, away from the user."""
-    try:
-        saved = os.dup(2)
-        void = os.open(os.devnull, os.O_WRONLY)
-    except OSError:
-        yield
-        return
-    try:
-        os.dup2(void, 2)
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(void)
+    return Output(
+        details["index"], tuple(int(n) for n in details["shape"][1:]), float(scale), int(zero_point)
+    )

@@ -191,7 +191,11 @@ def _check(manifest: Manifest, where: str) -> None:
 def pack(array: NDArray[np.floating[Any]], dtype: str = "float32") -> dict[str, Any]:
     """An array as JSON: type, shape and base64 of its little-endian bytes."""
     values = np.ascontiguousarray(array, dtype=np.dtype(dtype).newbyteorder("<"))
-    return {"dtype": dtype, "shape": list(values.shape), "base64": base64.b64encode(values.tobytes()).decode()}
+    return {
+        "dtype": dtype,
+        "shape": list(values.shape),
+        "base64": base64.b64encode(values.tobytes()).decode(),
+    }
 
 
 def unpack(record: dict[str, Any]) -> Array:

@@ -43,7 +43,7 @@ def central(cells: tuple[Cell, ...]) -> Cell | None:
     def off_centre(cell: Cell) -> float:
         height, width = cell.field.frame.image.shape[:2]
         x, y = cell.box.centre if cell.box else (width / 2, height / 2)
-        return (x - width / 2) ** 2 + (y - height / 2) ** 2
+        return float((x - width / 2) ** 2 + (y - height / 2) ** 2)
 
     return min(cells, key=off_centre, default=None)
 
@@ -54,7 +54,9 @@ def _cell(field: Field, index: int, box: Box, size: int) -> Cell:
     scale = field.scale or Scale(_CELL_UM / max(box.width, box.height), ScaleSource.CELL)
     x, y = box.centre
     crop = square(image, x, y, CROP_UM / scale.um_per_pixel, size, field.background)
-    cut_off = not (box.left > 0 and box.top > 0 and box.left + box.width < width and box.top + box.height < height)
+    cut_off = not (
+        box.left > 0 and box.top > 0 and box.left + box.width < width and box.top + box.height < height
+    )
     return Cell(field, index, box, crop, scale, cut_off, quality(crop, field.background))
 
 
@@ -96,5 +98,5 @@ def square(image: Image, x: float, y: float, side: float, size: int, plasma: Bac
 
 def _balance(plasma: Background) -> Image:
     """A lookup table, 1 × 256 × 3, that scales each channel so that the plasma becomes white."""
-    levels = np.arange(256, dtype=np.float32)[:, None] * (_WHITE / np.float32(plasma))
+    levels = np.arange(256, dtype=np.float32)[:, None] * (_WHITE / np.array(plasma, np.float32))
     return np.asarray(np.clip(levels + 0.5, 0, 255), np.uint8)[None]

@@ -55,4 +55,4 @@ def nuclear_stain(density: Density) -> NDArray[np.float32]:
     much as green: the difference separates them on May-Grünwald-Giemsa, Wright and rapid stains alike.
     It is also blind to uneven illumination, which changes both channels by the same density.
     """
-    return cv2.subtract(density[..., 1], density[..., 2])
+    return np.asarray(cv2.subtract(density[..., 1], density[..., 2]), np.float32)

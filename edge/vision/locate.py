@@ -75,7 +75,9 @@ def locate(frame: Frame, *, view: View = "auto", um_per_pixel: float | None = No
         px_per_um = _px_per_um_of_nuclei(stain)
         boxes = _boxes(None, stain, px_per_um) if px_per_um else []
     height, width = frame.image.shape[:2]
-    found = sorted((_enlarge(box, factor, width, height) for box in boxes), key=lambda box: (box.top, box.left))
+    found = sorted(
+        (_enlarge(box, factor, width, height) for box in boxes), key=lambda box: (box.top, box.left)
+    )
     return Field(frame, plasma, scale, tuple(found))
 
 
@@ -105,7 +107,7 @@ def _rough_mask(stain: NDArray[np.float32]) -> NDArray[np.uint8]:
     sample = np.sort(stain[::2, ::2], axis=None)
     typical, strongest = sample[len(sample) // 2], sample[int(len(sample) * 0.997)]
     middle = typical + max((strongest - typical) / 2, _LEAST_STAIN)
-    return (stain > middle).astype(np.uint8)
+    return np.asarray(stain > middle, np.uint8)
 
 
 def _hulls(mask: NDArray[np.uint8]) -> list[tuple[Points, float]]:
@@ -146,7 +148,9 @@ def _boxes(
     strong = float(np.partition(stain, rank, axis=None)[rank])
     typical = float(np.median(stain))
     mask = (stain > (strong + typical) / 2).astype(np.uint8)
-    if strong - typical < _LEAST_STAIN or (density is not None and strong - _red_stain(density, stain, mask) < _ABOVE_RED):
+    if strong - typical < _LEAST_STAIN or (
+        density is not None and strong - _red_stain(density, stain, mask) < _ABOVE_RED
+    ):
         return []
     reach = max(1, round(_JOIN_UM * px_per_um))
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
@@ -181,7 +185,7 @@ def _parts(mask: NDArray[np.uint8], px_per_um: float) -> list[_Part]:
         piece = (labels[top : top + height, left : left + width] == i).astype(np.uint8)
         for split in _taken_apart(piece, area, px_per_um):
             contours = cv2.findContours(split, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0]
-            outline = np.concatenate(contours)[:, 0] + np.int32([left, top])
+            outline = np.concatenate(contours)[:, 0] + np.array([left, top])
             size = float(np.count_nonzero(split))
             parts.append(_Part(outline, size, size))
     return parts
@@ -225,7 +229,9 @@ def _joined(parts: list[_Part], px_per_um: float) -> list[_Part]:
         _, i, j = best
         a, b = parts[i], parts[j]
         parts = [p for k, p in enumerate(parts) if k not in (i, j)]
-        parts.append(_Part(np.concatenate([a.outline, b.outline]), a.area + b.area, max(a.largest, b.largest)))
+        parts.append(
+            _Part(np.concatenate([a.outline, b.outline]), a.area + b.area, max(a.largest, b.largest))
+        )
 
 
 def _gap(a: Points, b: Points, limit: float) -> float | None:

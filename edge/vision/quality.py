@@ -24,7 +24,9 @@ def quality(crop: Image, plasma: Background) -> Quality:
     _, detail = cv2.meanStdDev(cv2.Laplacian(green, cv2.CV_16S))
     sample = green[::4, ::4].ravel()
     rank = len(sample) // 20
-    dark, light = np.partition(sample, [rank, len(sample) * 9 // 10])[[rank, len(sample) * 9 // 10]].astype(float)
+    dark, light = np.partition(sample, [rank, len(sample) * 9 // 10])[[rank, len(sample) * 9 // 10]].astype(
+        float
+    )
     return Quality(
         sharpness=float(detail[0, 0] / max(spread[0, 0], 1.0)),
         contrast=float(np.log((light + 1) / (dark + 1))),

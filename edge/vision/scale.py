@@ -8,6 +8,8 @@ is the circular Hough transform with gradient direction: Kimme, Ballard and Skla
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -92,7 +94,7 @@ def _votes(
 def _concentration(
     points: NDArray[np.float32],
     inward: NDArray[np.float32],
-    radii: NDArray[np.float64],
+    radii: NDArray[np.floating[Any]],
     shape: tuple[int, int],
     stride: int,
 ) -> NDArray[np.float64]:

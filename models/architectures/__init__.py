@@ -53,7 +53,7 @@ def build(name: str, outputs: int, size: int, weights: str = "imagenet") -> Arch
         name: one of `NAMES`.
         outputs: how many logits.
         size: side of the input in pixels.
-        weights: `imagenet` (downloaded on first use), or a file of them; ignored by networks without.
+        weights: `imagenet` (downloaded on first use), `none`, or a file of them; ignored by networks without.
 
     Raises:
         DataError: there is no such architecture.

@@ -12,7 +12,7 @@ def build(outputs: int, size: int, weights: str) -> Architecture:
     backbone = keras.applications.MobileNetV2(
         weights="imagenet" if weights == "imagenet" else None, include_top=False, input_shape=(size, size, 3)
     )
-    if weights != "imagenet":
+    if weights not in ("imagenet", "none"):
         backbone.load_weights(weights)
     # Batch statistics of mixed stains fit no single site (Tsutsui et al. 2023, arXiv:2303.01777): the
     # normalisations keep those of ImageNet and are constants, in training as on the device.
