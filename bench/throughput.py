@@ -92,7 +92,7 @@ def run(command: Sequence[str]) -> Child:
 
 
 def limit(pictures: Sequence[bytes], model: Path) -> tuple[float, float]:
-    """Pictures a second that all cores decode and invoke, and nothing else; and milliseconds of CPU for one."""
+    """Pictures a second that all cores decode and invoke, and nothing else; and one's milliseconds of CPU."""
     from ai_edge_litert.interpreter import Interpreter
 
     cv2.setNumThreads(1)

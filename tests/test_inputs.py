@@ -6,6 +6,7 @@ import io
 import os
 import struct
 import subprocess
+import tempfile
 import threading
 import time
 import zipfile
@@ -113,19 +114,33 @@ def test_odd_names_are_ordinary(tmp_path: Path) -> None:
     assert all(item.image().shape == (16, 24, 3) for item in found)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_what_may_not_be_read(tmp_path: Path) -> None:
-    (tmp_path / "locked").mkdir()
-    (tmp_path / "locked" / "x.png").write_bytes(picture())
-    (tmp_path / "secret.png").write_bytes(picture())
-    (tmp_path / "locked").chmod(0)
-    (tmp_path / "secret.png").chmod(0)
-    try:
-        errors = [error_of(found) for found in Inputs([str(tmp_path)])]
-    finally:
-        (tmp_path / "locked").chmod(0o700)
+@pytest.fixture
+def ordinary_user() -> Iterator[Path]:
+    """A folder in which root, too, is nobody in particular for the length of a test."""
+    before = os.geteuid()
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o777)
+        if before == 0:
+            os.seteuid(65534)
+        try:
+            yield Path(name)
+        finally:
+            os.seteuid(before)
+
+
+def test_what_may_not_be_read(ordinary_user: Path) -> None:
+    (ordinary_user / "locked").mkdir()
+    (ordinary_user / "locked" / "x.png").write_bytes(picture())
+    (ordinary_user / "secret.png").write_bytes(picture())
+    (ordinary_user / "zipped.zip").write_bytes(picture())
+    for name in ("locked", "secret.png", "zipped.zip"):
+        (ordinary_user / name).chmod(0)
+    errors = [error_of(found) for found in Inputs([str(ordinary_user), str(ordinary_user / "zipped.zip")])]
+    (ordinary_user / "locked").chmod(0o700)
+    assert len(errors) == 3
     assert "locked cannot be searched: Permission denied" in errors[0]
     assert "secret.png cannot be read: Permission denied" in errors[1]
+    assert "zipped.zip cannot be read: Permission denied" in errors[2]
 
 
 def test_links_and_pipes(tmp_path: Path) -> None:

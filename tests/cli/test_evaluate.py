@@ -14,8 +14,8 @@ from click.testing import CliRunner, Result
 
 import edge
 from edge.cli import main
-from edge.inference.bundle import DEFAULT_MODEL, Bundle
 from edge.images import load
+from edge.inference.bundle import DEFAULT_MODEL, Bundle
 from edge.labelled import part_of
 
 SAMPLES = Path(edge.__file__).parent / "samples"
