@@ -70,7 +70,10 @@ def verify(context: click.Context, models: tuple[str, ...]) -> None:
     from edge.inference.classify import Classifier
 
     failed = False
-    for model in models or zoo():
+    chosen = models or zoo()
+    if not chosen:
+        raise BundleError("no models came along: the package is not whole, install it again")
+    for model in chosen:
         try:
             bundle = Bundle.load(model)
             with libraries_silenced():
