@@ -1,0 +1,107 @@
+# From a fresh clone: `make demo` shows it at work, `make test` checks everything. Both prepare what they need,
+# the first time with Debian's packages and a virtual environment in .venv, and `make help` names the others.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+# One shell a recipe, which ends at its first failure.
+SHELL := /bin/bash
+.ONESHELL:
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench install develop venv system clean
+
+help:
+	@cat <<-END
+	make demo      watch the whole chain at work on a virtual slide
+	make test      ruff, mypy and every test
+	make check     ruff and mypy alone
+	make bench     measure the throughput of classify against what this machine can do
+	make install   the program alone: $(BIN)/leukoscope
+	make develop   the program, and what training, converting and testing need
+	make clean     remove $(VENV) and what the tools leave behind
+
+	Another Python than python3 (3.11 to 3.13): make test PYTHON=python3.12
+	END
+
+demo: install
+	@$(BIN)/leukoscope demo
+
+test: check
+	@$(BIN)/python -m pytest -q --durations=10 --timeout=600
+
+check: develop
+	@$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: develop
+	@$(BIN)/python bench/throughput.py
+
+# The files .runtime and .develop in the environment say that an installation was finished.
+
+install: venv
+	@if [ ! $(BIN)/.runtime -nt setup.py ]; then
+	    echo "Installing leukoscope and the packages that it runs on into $(VENV)."
+	    $(BIN)/python -m pip install $$([ -t 1 ] || echo -q) -e .
+	    touch $(BIN)/.runtime
+	fi
+
+# TensorFlow has wheels for 64-bit Linux alone; without it the tests of training and conversion are skipped.
+develop: venv
+	@if [ ! $(BIN)/.develop -nt setup.py ]; then
+	    extras=dev
+	    if $(BIN)/python -c 'import platform, sys; sys.exit(
+	            sys.maxsize < 2**32 or platform.machine() not in ("x86_64", "aarch64"))'; then
+	        extras=dev,convert
+	        echo "Installing leukoscope, its tools and TensorFlow (2 GB) into $(VENV): some minutes."
+	    else
+	        echo "Installing leukoscope and its tools into $(VENV). TensorFlow has no wheel for this machine."
+	    fi
+	    $(BIN)/python -m pip install $$([ -t 1 ] || echo -q) -e ".[$$extras]"
+	    touch $(BIN)/.runtime $(BIN)/.develop
+	fi
+
+# picamera2 is a package of the system, and only a virtual environment that looks there finds it.
+venv: system
+	@options=
+	if dpkg -s python3-picamera2 > /dev/null 2>&1; then options=--system-site-packages; fi
+	made=$(BIN)/.made-$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')$$options
+	if [ ! -e $$made ]; then
+	    echo "Making $(VENV) with $$($(PYTHON) --version)."
+	    $(PYTHON) -m venv --clear $$options $(VENV)
+	    $(BIN)/python -m pip install -q --upgrade pip
+	    touch $$made
+	fi
+
+system:
+	@missing=()
+	if ! command -v $(PYTHON) > /dev/null; then
+	    if [ "$(PYTHON)" != python3 ]; then echo "There is no $(PYTHON) here." >&2; exit 1; fi
+	    missing+=(python3-venv)
+	else
+	    if ! $(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))'; then
+	        echo "leukoscope runs on Python 3.11 to 3.13, and $(PYTHON) is $$($(PYTHON) --version):" \
+	            "name another one, as in PYTHON=python3.12." >&2
+	        exit 1
+	    fi
+	    # Debian keeps the module that brings pip apart from Python.
+	    $(PYTHON) -c 'import ensurepip' 2> /dev/null ||
+	        missing+=($$($(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])'))
+	fi
+	PATH=$$PATH:/usr/sbin:/usr/local/sbin command -v mosquitto > /dev/null || missing+=(mosquitto)
+	command -v mosquitto_sub > /dev/null || missing+=(mosquitto-clients)
+	if [ $${#missing[@]} -gt 0 ]; then
+	    root=$$([ "$$(id -u)" = 0 ] || echo sudo)
+	    if ! command -v apt-get > /dev/null || ! command -v $${root:-true} > /dev/null; then
+	        echo "Please install these first, or what your system calls them: $${missing[*]}" >&2
+	        exit 1
+	    fi
+	    echo "Installing Debian packages$${root:+ with sudo}: $${missing[*]}"
+	    $$root apt-get update -q
+	    $$root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$${missing[@]}"
+	fi
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
