@@ -47,9 +47,12 @@ def _sometimes(count: Any, share: float) -> Any:
 
 
 def _place(windows: Any, count: Any, size: int, whole_share: float) -> Any:
-    """Turn by any angle, flip, zoom by a tenth or so, shift by up to a twelfth."""
+    """Turn by any angle, flip, zoom by a seventh or so, shift by up to a twelfth.
+
+    The zoom covers what the ruler gets wrong, and that a cell spreads wider on one site's smears.
+    """
     angle = tf.random.uniform([count], 0.0, 6.2831853)
-    zoom = tf.exp(tf.random.normal([count], stddev=0.08))
+    zoom = tf.exp(tf.random.normal([count], stddev=0.14))
     zoom *= tf.where(tf.random.uniform([count]) < whole_share, WHOLE_ZOOM, 1.0)
     flip = tf.where(tf.random.uniform([count]) < 0.5, -1.0, 1.0)
     cosine, sine = tf.cos(angle) * zoom, tf.sin(angle) * zoom

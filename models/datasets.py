@@ -57,7 +57,7 @@ def read(folder: Path, part: Part | None = None) -> list[Item]:
         part: only those on one side of the split; None for all.
 
     Raises:
-        DataError: the folder is missing, holds no labelled picture, or its `labels.csv` is malformed.
+        DataError: the folder is missing, holds no labelled picture (in that part), or its `labels.csv` is malformed.
     """
     source = LabelledFolder(folder)
     seen: dict[str, Item] = {}
@@ -74,8 +74,9 @@ def read(folder: Path, part: Part | None = None) -> list[Item]:
         seen.setdefault(digest, Item(Path(picture.name), label, kind, folder.name, digest, part_of(data)))
     items = [item for digest, item in seen.items() if digest not in contradicting]
     if not items:
+        where = f" in the {part} part" if part else ""
         raise DataError(
-            f"{folder}: no labelled pictures; expected a folder a class, or pictures and labels.csv"
+            f"{folder}: no labelled pictures{where}; expected a folder a class, or pictures and labels.csv"
         )
     return items
 

@@ -94,17 +94,20 @@ def train(plan: Plan, training: Windows, validation: Windows, output: Path, repo
         The trained model's path.
 
     Raises:
-        DataError: a class has no pictures, or the folder holds a training by another plan.
+        DataError: a class has no pictures, the folder holds a training by another plan, or the weights to
+            start from cannot be loaded.
     """
     output.mkdir(parents=True, exist_ok=True)
     _same_plan(output / "plan.json", plan)
-    missing = set(range(len(CLASSES))) - set(_targets(training).tolist())
-    if missing:
-        raise DataError(f"no training pictures of: {', '.join(CLASSES[i] for i in sorted(missing))}")
+    for part, windows in (("training", training), ("validation", validation)):
+        missing = [name for name in CLASSES if all(item.label != name for item in windows.items)]
+        if missing:
+            raise DataError(f"no {part} pictures of: {', '.join(missing)}")
     keras.utils.set_random_seed(plan.seed)
     kept = _network(plan).model
     keras.mixed_precision.set_global_policy("mixed_bfloat16" if plan.bfloat16 else "float32")
     architecture = _network(plan)
+    keras.mixed_precision.set_global_policy("float32")
     run = _Run(plan, architecture.model, kept, training, validation, output, report)
     for number, stage in enumerate(architecture.stages):
         later = {s.name for s in architecture.stages[number + 1 :]}
@@ -121,11 +124,19 @@ def _same_plan(path: Path, plan: Plan) -> None:
 
 
 def _network(plan: Plan) -> Architecture:
-    built = build(plan.architecture, len(LABELS), plan.size, plan.weights if plan.start is None else "none")
+    weights = plan.weights if plan.start is None else "none"
+    try:
+        built = build(plan.architecture, len(LABELS), plan.size, weights)
+        if plan.start is not None:
+            built.model.load_weights(plan.start)
+    except DataError:
+        raise
+    except Exception as error:  # Keras raises many kinds for a missing download or weights that do not fit
+        why = str(error).strip().splitlines()[0]
+        raise DataError(f"{plan.start or plan.weights}: the weights cannot be loaded: {why}") from error
     if plan.start is None:
         stages = built.stages
     else:
-        built.model.load_weights(plan.start)
         stages = (Stage("continued", built.stages[-1].epochs // 2, built.stages[-1].rate / 4),)
     if plan.epochs is not None:
         tail = stages[-1]
@@ -138,13 +149,14 @@ def _targets(windows: Windows) -> NDArray[np.int64]:
 
 
 def weights_of(windows: Windows) -> NDArray[np.float32]:
-    """A weight for each window, so that classes weigh about alike: by the inverse root of their numbers.
+    """A weight for each window: by the inverse roots of how many its class has, and how many its site.
 
-    The full inverse would let three basophils of a site shout down everything else.
+    Classes and sites then weigh more alike, and yet three basophils do not shout down everything else.
     """
-    counts = Counter((item.label) for item in windows.items)
-    weight = np.array([counts[item.label] ** -0.5 for item in windows.items], np.float32)
-    return np.asarray(weight / weight.mean(), np.float32)
+    classes = Counter(item.label for item in windows.items)
+    sites = Counter(item.site for item in windows.items)
+    weight = [(classes[item.label] * sites[item.site]) ** -0.5 for item in windows.items]
+    return np.array(weight, np.float32) / np.float32(np.mean(weight))
 
 
 def _run_stage(run: _Run, number: int, stage: Stage) -> None:
@@ -168,7 +180,7 @@ def _run_stage(run: _Run, number: int, stage: Stage) -> None:
     state = tf.train.Checkpoint(variables=run.model.variables, optimiser=optimiser.variables, average=average)
     done = [e for e in run.epochs if e.stage == stage.name]
     if done:
-        state.read(str(run.checkpoint)).expect_partial()
+        state.read(run.checkpoint(number, len(done))).expect_partial()
     step = _step(run, optimiser, average)
     for epoch in range(1, stage.epochs + 1):
         shuffled = order.permutation(len(run.training.items))
@@ -189,8 +201,9 @@ def _run_stage(run: _Run, number: int, stage: Stage) -> None:
             validation_loss, accuracy = _validate(run)
             took = time.monotonic() - began
             run.add(Epoch(stage.name, epoch, loss / len(shuffled), validation_loss, accuracy, took))
-        state.write(str(run.checkpoint))
+        state.write(run.checkpoint(number, epoch))
         run.save_history()
+        run.forget_checkpoints_before(number, epoch)
 
 
 def _freeze_normalisation(model: Any) -> None:
@@ -219,7 +232,13 @@ def _step(run: _Run, optimiser: Any, average: list[Any]) -> Any:
             mean.assign(keep * mean + (1 - keep) * value)
         return loss
 
-    return tf.function(step, reduce_retracing=True)
+    side = run.training.images.shape[1]
+    signature = [
+        tf.TensorSpec([None, side, side, 3], tf.uint8),
+        tf.TensorSpec([None], tf.int64),
+        tf.TensorSpec([None], tf.float32),
+    ]
+    return tf.function(step, input_signature=signature)
 
 
 @contextmanager
@@ -274,13 +293,22 @@ class _Run:
         self.output, self.report = output, report
         self.targets = _targets(training)
         self.weights = weights_of(training)
-        self.checkpoint = output / "checkpoint" / "last"
         self.history = output / "history.json"
         self.epochs = (
             [Epoch(**row) for row in json.loads(self.history.read_text("utf-8"))]
             if self.history.exists()
             else []
         )
+
+    def checkpoint(self, stage: int, epoch: int) -> str:
+        """Where the state after an epoch is kept: a file for each, so that one is whole at any moment."""
+        return str(self.output / "checkpoint" / f"{stage}-{epoch}")
+
+    def forget_checkpoints_before(self, stage: int, epoch: int) -> None:
+        """Remove what the record no longer points to."""
+        for file in (self.output / "checkpoint").iterdir():
+            if not file.name.startswith(f"{stage}-{epoch}."):
+                file.unlink()
 
     def stale(self, stage: str) -> bool:
         """Whether the last epochs of a stage brought nothing better."""
@@ -297,7 +325,9 @@ class _Run:
         if epoch.validation_loss <= min((e.validation_loss for e in self.epochs), default=np.inf):
             # A twin in full precision is what is kept: half-width operations cannot be converted.
             self.kept.set_weights(self.model.get_weights())
-            self.kept.save(self.output / "model.keras")
+            partial = self.output / "partial.keras"
+            self.kept.save(partial)
+            partial.replace(self.output / "model.keras")
         self.epochs.append(epoch)
         self.report(
             f"{epoch.stage}: epoch {epoch.number}: loss {epoch.loss:.4f}, "

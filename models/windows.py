@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.errors import InputError
+from edge.errors import DataError, InputError
 from edge.images import load
 from edge.records import Frame, Image
 from edge.vision.crop import CROP_UM, cells_of, central, square
@@ -56,10 +56,15 @@ def cut(items: Sequence[Item], size: int, *, workers: int = 2) -> Windows:
         items: labelled pictures.
         size: side of the model's input, in pixels.
         workers: threads that share the work.
+
+    Raises:
+        DataError: there are no pictures, or none of them can be read.
     """
     cv2.setNumThreads(1)
     with ThreadPoolExecutor(workers) as pool:
         rows = [row for row in pool.map(_cut, items, [size] * len(items)) if row]
+    if not rows:
+        raise DataError(f"none of {len(items)} labelled pictures can be read")
     kept, windows, crops, whole, boxed = zip(*rows, strict=True)
     return Windows(kept, np.stack(windows), np.stack(crops), np.stack(whole), np.array(boxed))
 
