@@ -5,6 +5,9 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
+# To a person pip shows its progress. What setuptools has to say about every editable installation is left out.
+PIP     = PYTHONWARNINGS=ignore::UserWarning $(BIN)/python -m pip install $$([ -t 1 ] || echo -q)
+
 # One shell a recipe, which ends at its first failure.
 SHELL := /bin/bash
 .ONESHELL:
@@ -44,7 +47,7 @@ bench: develop
 install: venv
 	@if [ ! $(BIN)/.runtime -nt setup.py ]; then
 	    echo "Installing leukoscope and the packages that it runs on into $(VENV)."
-	    $(BIN)/python -m pip install $$([ -t 1 ] || echo -q) -e .
+	    $(PIP) -e .
 	    touch $(BIN)/.runtime
 	fi
 
@@ -59,7 +62,7 @@ develop: venv
 	    else
 	        echo "Installing leukoscope and its tools into $(VENV). TensorFlow has no wheel for this machine."
 	    fi
-	    $(BIN)/python -m pip install $$([ -t 1 ] || echo -q) -e ".[$$extras]"
+	    $(PIP) -e ".[$$extras]"
 	    touch $(BIN)/.runtime $(BIN)/.develop
 	fi
 
@@ -71,7 +74,7 @@ venv: system
 	if [ ! -e $$made ]; then
 	    echo "Making $(VENV) with $$($(PYTHON) --version)."
 	    $(PYTHON) -m venv --clear $$options $(VENV)
-	    $(BIN)/python -m pip install -q --upgrade pip
+	    $(PIP) --upgrade pip
 	    touch $$made
 	fi
 
@@ -95,7 +98,8 @@ system:
 	if [ $${#missing[@]} -gt 0 ]; then
 	    root=$$([ "$$(id -u)" = 0 ] || echo sudo)
 	    if ! command -v apt-get > /dev/null || ! command -v $${root:-true} > /dev/null; then
-	        echo "Please install these first, or what your system calls them: $${missing[*]}" >&2
+	        echo "Please install these first, as root: apt-get install $${missing[*]}" >&2
+	        echo "(or what your system has in place of apt-get and calls them)" >&2
 	        exit 1
 	    fi
 	    echo "Installing Debian packages$${root:+ with sudo}: $${missing[*]}"

@@ -119,10 +119,10 @@ def test_a_picture_is_classified_where_no_extra_is_installed(fresh: Path, tmp_pa
     assert package.is_relative_to(fresh.parent)
     sample = package / "samples" / "acevedo" / "LY_134035.jpg"
     done = run(fresh / "leukoscope", "classify", sample, "--format", "csv", cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0, done.stderr
     header, row = done.stdout.splitlines()
     cell = dict(zip(header.split(","), row.split(","), strict=False))
-    assert (cell["file"], cell["model"]) == (sample.name, DEFAULT_MODEL)
+    assert (Path(cell["file"]).name, cell["model"]) == (sample.name, DEFAULT_MODEL)
 
 
 @pytest.mark.parametrize("command", ["train", "convert"])
