@@ -31,8 +31,9 @@ def part_of(data: bytes) -> Part:
 class LabelledFolder:
     """A folder of pictures whose classes are known.
 
-    With a ``labels.csv`` (columns filename, class) in it, that names the classes; without, each folder in it
-    is a class. Names of classes are taken in lower case.
+    With a ``labels.csv`` (columns filename, class) in it, that names the classes of the pictures in its folder
+    ``images``, or of all below it where there is none: masks beside the pictures often bear the same names.
+    Without, each folder in it is a class. Names of classes are taken in lower case.
 
     Args:
         folder: the folder.
@@ -47,6 +48,8 @@ class LabelledFolder:
         self.folder = folder
         csv = folder / "labels.csv"
         self._labels = Labels.read(csv) if csv.exists() else None
+        images = folder / "images"
+        self._pictures = images if self._labels and images.is_dir() else folder
 
     def label(self, name: str) -> str | None:
         """The class of one of its pictures, by the picture's name; None where it has none."""
@@ -61,7 +64,7 @@ class LabelledFolder:
         Args:
             part: only those of one part of the split, see `part_of`; None for all.
         """
-        return _of_part((p for p in Inputs([str(self.folder)]) if self._wanted(p)), part)
+        return _of_part((p for p in Inputs([str(self._pictures)]) if self._wanted(p)), part)
 
     def _wanted(self, picture: Input) -> bool:
         return isinstance(picture.content, InputError) or self.label(picture.name) is not None
