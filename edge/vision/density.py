@@ -6,53 +6,73 @@ brightness. The background is each channel's own bright plasma, so white balance
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.records import Background, Image
 
-Density = NDArray[np.float32]
-"""Height × width × 3, natural logarithm; 0 is background, a nucleus reaches 0.5 to 2.5."""
+Plane = NDArray[np.float32]
+"""Height × width of densities: natural logarithm, 0 is background."""
 
 _LOG = (-np.log((np.arange(256) + 1) / 256)).astype(np.float32)
 _PLASMA = 92  # percentile of brightness taken as plasma; the brightest few are reflections and dust
 
 
-def reduce(image: Image, factor: float) -> Image:
-    """Shrink by `factor` (at least 1), each new pixel the mean of those it covers."""
-    if factor <= 1:
-        return image
-    height, width = image.shape[:2]
-    size = max(1, round(width / factor)), max(1, round(height / factor))
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+class Density(NamedTuple):
+    """What stains and pigments take of green and blue light, pixel by pixel.
+
+    Attributes:
+        nuclear: green less blue: what nuclei take up and red cells do not. Chromatin binds azure dyes that
+            absorb green more than blue, haemoglobin absorbs blue at least as much as green: the difference
+            separates them on May-Grünwald-Giemsa, Wright and rapid stains alike. It is also blind to uneven
+            illumination, which changes both channels by the same density. A nucleus reaches 0.3 to 1.2.
+        absorbed: green and blue together: everything that is not plasma.
+    """
+
+    nuclear: Plane
+    absorbed: Plane
 
 
 def background(image: Image) -> Background:
     """Brightness of the plasma between the cells, channel by channel, from a few thousand pixels."""
     stride = max(1, int(np.sqrt(image.shape[0] * image.shape[1] / 4096)))
-    sample = image[::stride, ::stride].reshape(-1, 3)
-    rank = int((len(sample) - 1) * _PLASMA / 100)
-    plasma = np.partition(sample, rank, axis=0)[rank].astype(float)
-    return Background(*np.maximum(plasma, 1.0))
+    sample = np.ascontiguousarray(image[::stride, ::stride].reshape(-1, 3).T)
+    rank = int((sample.shape[1] - 1) * _PLASMA / 100)
+    plasma = np.partition(sample, rank, axis=1)[:, rank].astype(float)
+    return Background(*np.maximum(plasma, 1.0).tolist())
 
 
-def optical_density(image: Image, plasma: Background) -> Density:
-    """Density of each pixel and channel above the field's background.
+def optical_density(image: Image, plasma: Background, factor: float = 1.0) -> Density:
+    """Density of each pixel above the field's background.
 
     Args:
         image: height × width × 3 uint8 R, G, B.
         plasma: the field's background.
+        factor: shrink by so much first, each new pixel the mean of those it covers; at least 1.
     """
-    tables = np.stack([_LOG + np.float32(np.log((level + 1) / 256)) for level in plasma], axis=-1)
-    return np.asarray(cv2.LUT(cv2.GaussianBlur(image, (3, 3), 0), tables[None]), np.float32)
+    height, width = image.shape[:2]
+    size = max(1, round(width / factor)), max(1, round(height / factor))
+    _, *planes = cv2.split(
+        image
+    )  # plane by plane, because red is of no use here and shrinking is most of the work
+    green, blue = (
+        _plane_density(plane if factor == 1 else cv2.resize(plane, size, interpolation=cv2.INTER_AREA), level)
+        for plane, level in zip(planes, plasma[1:], strict=True)
+    )
+    return Density(np.asarray(cv2.subtract(green, blue)), np.asarray(cv2.add(green, blue)))
 
 
-def nuclear_stain(density: Density) -> NDArray[np.float32]:
-    """What nuclei take up and red cells do not, height × width.
+def ranked(values: NDArray[Any], share: float) -> float:
+    """The value that a share, 0 to below 1, of all `values` (one dimension, not empty) does not exceed."""
+    rank = int(values.size * share)
+    # With a single rank NumPy takes vector instructions that some processors run at a third of the speed.
+    return float(np.partition(values, [max(0, rank - 1), rank])[rank])
 
-    Chromatin binds azure dyes that absorb green more than blue, haemoglobin absorbs blue at least as
-    much as green: the difference separates them on May-Grünwald-Giemsa, Wright and rapid stains alike.
-    It is also blind to uneven illumination, which changes both channels by the same density.
-    """
-    return np.asarray(cv2.subtract(density[..., 1], density[..., 2]), np.float32)
+
+def _plane_density(plane: NDArray[np.uint8], plasma: float) -> Plane:
+    return np.asarray(
+        cv2.LUT(cv2.GaussianBlur(plane, (3, 3), 0), _LOG + np.float32(np.log((plasma + 1) / 256)))
+    )

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.records import Background, Box, Field, Frame, Scale, ScaleSource, View
-from edge.vision.density import Density, background, nuclear_stain, optical_density, reduce
+from edge.vision.density import Density, Plane, background, optical_density, ranked
 from edge.vision.scale import RED_CELL_UM, red_cell_width
 
 _WORK_SIZE = 160  # longest side, in pixels, of the first look at a field of unknown scale
@@ -64,16 +64,15 @@ def locate(frame: Frame, *, view: View = "auto", um_per_pixel: float | None = No
         return Field(frame, plasma, calibrated, ())
     if calibrated:
         factor = max(1.0, 1 / (calibrated.um_per_pixel * _WORK_PX_PER_UM))
-        density = optical_density(reduce(frame.image, factor), plasma)
+        density = optical_density(frame.image, plasma, factor)
         scale: Scale | None = calibrated
     else:
         density, factor, scale = _measured(frame, plasma)
-    stain = nuclear_stain(density)
     if scale:
-        boxes = _boxes(density, stain, 1 / (scale.um_per_pixel * factor))
+        boxes = _boxes(density, 1 / (scale.um_per_pixel * factor), red_cells=True)
     else:
-        px_per_um = _px_per_um_of_nuclei(stain)
-        boxes = _boxes(None, stain, px_per_um) if px_per_um else []
+        px_per_um = _px_per_um_of_nuclei(density.nuclear)
+        boxes = _boxes(density, px_per_um, red_cells=False) if px_per_um else []
     height, width = frame.image.shape[:2]
     found = sorted(
         (_enlarge(box, factor, width, height) for box in boxes), key=lambda box: (box.top, box.left)
@@ -90,8 +89,8 @@ def _measured(frame: Frame, plasma: Background) -> tuple[Density, float, Scale |
     size = _WORK_SIZE if longest <= 1000 else 2 * _WORK_SIZE
     while True:
         factor = max(1.0, longest / size)
-        density = optical_density(reduce(frame.image, factor), plasma)
-        width = red_cell_width(density, _white_cells(nuclear_stain(density)))
+        density = optical_density(frame.image, plasma, factor)
+        width = red_cell_width(density.absorbed, _white_cells(density.nuclear))
         if factor == 1.0 or size >= 8 * _WORK_SIZE or (width is not None and width >= _LEAST_RED_CELL_PX):
             break
         if width is None and size >= 2 * _WORK_SIZE:
@@ -102,10 +101,11 @@ def _measured(frame: Frame, plasma: Background) -> tuple[Density, float, Scale |
     return density, factor, Scale(RED_CELL_UM / (width * factor), ScaleSource.RED_CELLS)
 
 
-def _rough_mask(stain: NDArray[np.float32]) -> NDArray[np.uint8]:
+def _rough_mask(stain: Plane) -> NDArray[np.uint8]:
     """Nuclei at unknown scale: stain above the middle between the field's typical and its strongest."""
-    sample = np.sort(stain[::2, ::2], axis=None)
-    typical, strongest = sample[len(sample) // 2], sample[int(len(sample) * 0.997)]
+    sample = stain[::2, ::2].ravel()
+    ranks = [len(sample) // 2, int(len(sample) * 0.997)]
+    typical, strongest = np.partition(sample, ranks)[ranks]
     middle = typical + max((strongest - typical) / 2, _LEAST_STAIN)
     return np.asarray(stain > middle, np.uint8)
 
@@ -117,7 +117,7 @@ def _hulls(mask: NDArray[np.uint8]) -> list[tuple[Points, float]]:
     return [(h, cv2.minEnclosingCircle(h)[1]) for h in hulls]
 
 
-def _white_cells(stain: NDArray[np.float32]) -> NDArray[np.uint8]:
+def _white_cells(stain: Plane) -> NDArray[np.uint8]:
     """Where white cells lie, generously, so that their outlines are not taken for red cells'."""
     cover = np.zeros(stain.shape, np.uint8)
     for hull, radius in _hulls(_rough_mask(stain)):
@@ -126,7 +126,7 @@ def _white_cells(stain: NDArray[np.float32]) -> NDArray[np.uint8]:
     return cover
 
 
-def _px_per_um_of_nuclei(stain: NDArray[np.float32]) -> float | None:
+def _px_per_um_of_nuclei(stain: Plane) -> float | None:
     """The scale, where nothing else tells it, from the largest nucleus in view. None for an empty field."""
     mask = _rough_mask(stain)
     reach = max(1, max(stain.shape) // 40)
@@ -135,22 +135,20 @@ def _px_per_um_of_nuclei(stain: NDArray[np.float32]) -> float | None:
     return 2 * max(radii) / _NUCLEUS_UM if radii else None
 
 
-def _boxes(
-    density: Density | None, stain: NDArray[np.float32], px_per_um: float
-) -> list[tuple[float, float, float, float]]:
-    """Left, top, right and bottom of each white cell, in pixels of `stain`.
+def _boxes(density: Density, px_per_um: float, *, red_cells: bool) -> list[tuple[float, float, float, float]]:
+    """Left, top, right and bottom of each white cell, in pixels of the density.
 
-    With a density given, the field has red cells, and is empty unless something takes more stain than they do.
+    A field with red cells is empty unless something takes more stain than they do.
     """
+    stain = density.nuclear
     um2 = px_per_um * px_per_um
     # The strongest 15 µm² are less than one nucleus: their edge is nuclear stain whenever there is a nucleus.
     rank = min(stain.size - 1, max(int(stain.size - 15 * um2), int(stain.size * 0.9)))
-    strong = float(np.partition(stain, rank, axis=None)[rank])
-    typical = float(np.median(stain))
+    middle = [(stain.size - 1) // 2, stain.size // 2]
+    *medians, strong = np.partition(stain.ravel(), [*middle, rank])[[*middle, rank]]
+    typical = sum(medians) / 2
     mask = (stain > (strong + typical) / 2).astype(np.uint8)
-    if strong - typical < _LEAST_STAIN or (
-        density is not None and strong - _red_stain(density, stain, mask) < _ABOVE_RED
-    ):
+    if strong - typical < _LEAST_STAIN or (red_cells and _red_cells_take(strong - _ABOVE_RED, density, mask)):
         return []
     reach = max(1, round(_JOIN_UM * px_per_um))
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
@@ -165,18 +163,20 @@ def _boxes(
     return boxes
 
 
-def _red_stain(density: Density, stain: NDArray[np.float32], mask: NDArray[np.uint8]) -> float:
-    """The nuclear stain that red cells show: nearly the most among the densest pixels outside of nuclei."""
+def _red_cells_take(stain: float, density: Density, mask: NDArray[np.uint8]) -> bool:
+    """Whether red cells, the densest 30 % outside of the masked nuclei, take so much nuclear stain in a twentieth."""
     outside = mask == 0
-    absorbed, taken = cv2.add(density[..., 1], density[..., 2])[outside], stain[outside]
-    dense = taken[absorbed > np.partition(absorbed, int(absorbed.size * 0.7))[int(absorbed.size * 0.7)]]
-    rank = int(dense.size * 0.95)
-    return float(np.partition(dense, rank)[rank]) if dense.size else 0.0
+    more = outside & (density.nuclear > stain)
+    if np.count_nonzero(more) < 0.05 * 0.3 * np.count_nonzero(outside):
+        return False  # as nearly always: then it does not matter which pixels the densest are
+    dense = outside & (density.absorbed > ranked(density.absorbed[outside], 0.7))
+    return bool(np.count_nonzero(more & dense) > 0.05 * np.count_nonzero(dense))
 
 
 def _parts(mask: NDArray[np.uint8], px_per_um: float) -> list[_Part]:
     """The connected pieces of a mask, with nuclei that merely touch taken apart."""
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask)
+    x, y, across, down = cv2.boundingRect(mask)  # nothing needs labels where nothing is
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask[y : y + down, x : x + across])
     parts = []
     for i in range(1, count):
         left, top, width, height, area = stats[i]
@@ -185,7 +185,7 @@ def _parts(mask: NDArray[np.uint8], px_per_um: float) -> list[_Part]:
         piece = (labels[top : top + height, left : left + width] == i).astype(np.uint8)
         for split in _taken_apart(piece, area, px_per_um):
             contours = cv2.findContours(split, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0]
-            outline = np.concatenate(contours)[:, 0] + np.array([left, top])
+            outline = np.concatenate(contours)[:, 0] + np.array([x + left, y + top])
             size = float(np.count_nonzero(split))
             parts.append(_Part(outline, size, size))
     return parts

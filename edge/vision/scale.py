@@ -14,7 +14,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.vision.density import Density
+from edge.vision.density import Plane, ranked
+
+Points = NDArray[np.float32]  # n × 2, x and y
 
 RED_CELL_UM = 7.2
 """Diameter of a red cell on a smear, in micrometres."""
@@ -32,17 +34,16 @@ _SEEN = 0.35  # share of its outline that a red cell must show to be counted
 _MIN_CONTRAST = 0.02  # density step a pixel pair must show to be an outline
 
 
-def red_cell_width(density: Density, ignore: NDArray[np.uint8]) -> float | None:
+def red_cell_width(absorbed: Plane, ignore: NDArray[np.uint8]) -> float | None:
     """Width of the field's red cells.
 
     Args:
-        density: height × width × 3, reduced so that a red cell is about 10 to 60 pixels wide.
+        absorbed: see `Density`, reduced so that a red cell is about 10 to 60 pixels wide.
         ignore: height × width, non-zero where white cells lie; their outlines do not vote.
 
     Returns:
-        The outer width in pixels of `density`, or None where fewer than three round cells agree on one.
+        The outer width in pixels of `absorbed`, or None where fewer than four round cells agree on one.
     """
-    absorbed = cv2.add(density[..., 1], density[..., 2])
     dx = cv2.Sobel(absorbed, cv2.CV_32F, 1, 0)
     dy = cv2.Sobel(absorbed, cv2.CV_32F, 0, 1)
     steepness = cv2.magnitude(dx, dy)
@@ -50,16 +51,15 @@ def red_cell_width(density: Density, ignore: NDArray[np.uint8]) -> float | None:
     candidates = steepness[steepness > 0]
     if candidates.size < _MIN_OUTLINE:
         return None
-    rank = int(candidates.size * 0.7)
-    y, x = np.nonzero(steepness > max(float(np.partition(candidates, rank)[rank]), _MIN_CONTRAST))
-    if x.size < _MIN_OUTLINE:
+    outline = np.flatnonzero(steepness > max(ranked(candidates, 0.7), _MIN_CONTRAST))
+    if outline.size < _MIN_OUTLINE:
         return None
-    stride = -(-x.size // _MAX_OUTLINE)
-    y, x = y[::stride], x[::stride]
-    steep = steepness[y, x]
-    points = np.stack([x, y]).astype(np.float32)
-    inward = np.stack([dx[y, x], dy[y, x]]) / steep
+    stride = -(-outline.size // _MAX_OUTLINE)
+    outline = outline[::stride]
     height, width = absorbed.shape
+    points = np.stack([outline % width, outline // width], axis=-1).astype(np.float32)
+    slope = np.stack([dx.ravel()[outline], dy.ravel()[outline]], axis=-1)
+    inward = slope / steepness.ravel()[outline, np.newaxis]
 
     largest = 0.25 * max(height, width)
     radii = _MIN_RADIUS * _COARSE ** np.arange(int(np.log(largest / _MIN_RADIUS) / np.log(_COARSE)) + 1)
@@ -76,48 +76,35 @@ def red_cell_width(density: Density, ignore: NDArray[np.uint8]) -> float | None:
 
 
 def _votes(
-    points: NDArray[np.float32],
-    inward: NDArray[np.float32],
-    radius: float,
-    side: float,
-    shape: tuple[int, int],
-) -> NDArray[np.int64]:
-    """How many points of an outline have their centre in each square of a grid over the field."""
+    points: Points, inward: Points, radius: float, side: float, shape: tuple[int, int]
+) -> tuple[NDArray[np.float32], int]:
+    """How many points of an outline have their centre in each square of a grid over the field, and in all."""
     height, width = shape
     rows, columns = int(height / side) + 1, int(width / side) + 1
-    centre = points + inward * np.float32(radius)
-    inside = (centre[0] >= 0) & (centre[1] >= 0) & (centre[0] < width) & (centre[1] < height)
-    square = (centre[:, inside] / np.float32(side)).astype(np.int32)
-    return np.bincount(square[1] * columns + square[0], minlength=rows * columns).reshape(rows, columns)
+    centres = cv2.scaleAdd(inward, radius, points)[:, np.newaxis]
+    inside = cv2.inRange(centres, (0, 0, 0, 0), (width, height, 0, 0))
+    limits = [0, rows * side, 0, columns * side]
+    votes = cv2.calcHist([centres], [1, 0], inside, [rows, columns], limits)
+    return np.asarray(votes, np.float32), cv2.countNonZero(inside)
 
 
 def _concentration(
-    points: NDArray[np.float32],
-    inward: NDArray[np.float32],
-    radii: NDArray[np.floating[Any]],
-    shape: tuple[int, int],
-    stride: int,
+    points: Points, inward: Points, radii: NDArray[np.floating[Any]], shape: tuple[int, int], stride: int
 ) -> NDArray[np.float64]:
     """How well votes at each radius meet: the company that a vote finds in its square, less what chance
     brings, as a share of a full circle."""
     score = np.empty(len(radii))
-    for i, radius in enumerate(radii):
+    for i, radius in enumerate(radii.tolist()):
         side = radius / _BINS
-        votes = _votes(points, inward, radius, side, shape).ravel().astype(np.float64)
-        total = max(votes.sum(), 1.0)
-        by_chance = 1 + total * side * side / (shape[0] * shape[1])
-        score[i] = ((votes * votes).sum() / total - by_chance) * stride / (2 * np.pi * radius)
+        votes, count = _votes(points, inward, radius, side, shape)
+        by_chance = 1 + count * side * side / (shape[0] * shape[1])
+        company = cv2.norm(votes, cv2.NORM_L2SQR) / max(count, 1)
+        score[i] = (company - by_chance) * stride / (2 * np.pi * radius)
     return score
 
 
-def _count(
-    points: NDArray[np.float32],
-    inward: NDArray[np.float32],
-    radius: float,
-    shape: tuple[int, int],
-    stride: int,
-) -> int:
+def _count(points: Points, inward: Points, radius: float, shape: tuple[int, int], stride: int) -> int:
     """How many separate centres a good part of an outline of this radius agrees on."""
-    votes = _votes(points, inward, radius, radius / 2, shape)
+    votes, _ = _votes(points, inward, radius, radius / 2, shape)
     centres = (votes > _SEEN * 2 * np.pi * radius / stride).astype(np.uint8)
-    return cv2.connectedComponents(centres)[0] - 1
+    return int(cv2.connectedComponents(centres)[0]) - 1
