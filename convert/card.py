@@ -5,6 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+_SOURCES = {
+    "acevedo": "Acevedo et al. 2020, Data in Brief 30, 105474, doi:10.17632/snkd93bnjr.1, CC BY 4.0, "
+    "published without patient numbers",
+    "acevedo_other": "the other kinds of the same publication",
+    "bccd": "BCCD Dataset by Shenggan and cosmicad, MIT",
+}
+"""Where the data sets that shipped models learn from come from."""
+
 
 def write_card(path: Path, record: dict[str, Any]) -> None:
     """Write `README.md` of a bundle.
@@ -16,6 +24,8 @@ def write_card(path: Path, record: dict[str, Any]) -> None:
     calibration = record["calibration"]
     rows = "\n".join(_row(m) for m in record["measured"])
     gate = record["gate"]
+    named = [f"`{site}`: {_SOURCES[site]}." for site in record["trained_on"] if site in _SOURCES]
+    sources = "\n".join(["", *named, ""]) if named else ""
     path.write_text(
         f"""# {record["name"]} {record["version"]}
 
@@ -29,15 +39,14 @@ A first-pass aid for research and for validation at a site: a person signs every
 
 ## Trained on
 
-{", ".join(record["trained_on"]) or "not recorded"}. `acevedo` and `acevedo_other`: Acevedo et al. 2020, Data in Brief 30,
-105474, doi:10.17632/snkd93bnjr.1, CC BY 4.0. `bccd`: BCCD Dataset by Shenggan and cosmicad, MIT. The split is by the
-SHA-256 of each file: training under 0.70, validation under 0.85, test above. Acevedo's pictures come without patient
-numbers, so cells of one person may be on both sides.
-
+{", ".join(record["trained_on"]) or "Not recorded"}. The split is by the SHA-256 of each file: training under 0.70,
+validation under 0.85, test above. It knows files, not people: unless the pictures were chosen by patient, cells of one
+person are on both sides.
+{sources}
 ## Measured
 
 As the device reads them, at threshold {calibration["threshold"]}, with every reason for flagging in force. Cells of a site
-that was in the training are those of its test part, which chose nothing. `tecom` was never trained on. Percent.
+that was in the training are those of its test part, which chose nothing. Percent.
 
 | site | part | view | cells | right | accepted | accepted and wrong | ECE | other kinds | of them flagged |
 | --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |

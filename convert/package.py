@@ -38,6 +38,8 @@ MARGIN = 0.25
 POOR_IMAGE = {"sharpness": 0.05, "contrast": 0.15, "brightness": 40.0}
 TOLERANCE = 0.05  # runtimes on other processors differ by up to 3 of 255 steps of an output
 
+_FILES = {"model.tflite", "manifest.json", "README.md"}
+
 _MOST_FITTED = 2500  # pictures a side of the split; more change no figure
 
 
@@ -79,17 +81,15 @@ def package(
     Args:
         original: the trained model.
         order: what to make of it.
-        output: the bundle's folder; replaced if it holds a bundle, refused if it holds anything else.
+        output: the bundle's folder; replaced if it holds a bundle, refused if it holds anything besides.
         report: takes a line of progress.
 
     Raises:
         ConversionError: the folder is taken, the images do not do, or the gate was missed.
         DataError: a folder holds no labelled pictures.
     """
-    if output.exists() and (
-        not output.is_dir() or (any(output.iterdir()) and not (output / "manifest.json").exists())
-    ):
-        raise ConversionError(f"{output} exists and is no bundle; choose another --output")
+    if output.exists() and not (output.is_dir() and {p.name for p in output.iterdir()} <= _FILES):
+        raise ConversionError(f"{output} exists and is not just a bundle; choose another --output")
     report("cutting cells out of the calibration pictures")
     training = _crops(order.calibration, "train", original)
     held_out = _crops(order.calibration, "validation", original)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import warnings
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -38,9 +39,10 @@ def quantize(graph: Any, how: Quantization, crops: NDArray[np.uint8]) -> bytes:
         converter.target_spec.supported_types = [tf.float16]
     if how in ("int8", "int16x8"):
         stride = max(1, len(crops) // _CALIBRATION_IMAGES)
-        converter.representative_dataset = lambda: (
-            [crop[None].astype(np.float32)] for crop in crops[::stride]
-        )
+        chosen = crops[::stride].astype(np.float32)
+        # The device feeds 0 to 255 as they are: the input's range must be exactly that, whatever is in the crops.
+        chosen[0, 0, :2] = [[0.0], [255.0]]
+        converter.representative_dataset = lambda: ([crop[None]] for crop in chosen)
         if how == "int8":
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
             converter.inference_input_type = converter.inference_output_type = tf.uint8
@@ -48,9 +50,10 @@ def quantize(graph: Any, how: Quantization, crops: NDArray[np.uint8]) -> bytes:
             sixteen = tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
             converter.target_spec.supported_ops = [sixteen]
     try:
-        # It prints the whole signature of the model; nobody asked.
-        with contextlib.redirect_stdout(io.StringIO()):
+        # It prints the whole signature of the model and warns of its own doings; nobody asked.
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings(action="ignore"):
             return bytes(converter.convert())
     except Exception as error:
-        first = next((line for line in str(error).splitlines() if "error" in line.lower()), str(error)[:200])
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        first = next((line for line in lines if "error" in line.lower()), lines[0])
         raise ConversionError(f"TensorFlow cannot convert this model to {how}: {first.strip()}") from error

@@ -61,8 +61,8 @@ def load(path: Path, classes: tuple[str, ...] | None, normalization: Normalizati
         normalization: what the model expects its pixels to be; None for a model that scales them itself.
 
     Raises:
-        ConversionError: it cannot be loaded, does not end in global average pooling and a linear head, or
-            names or normalisation are needed and not given.
+        ConversionError: it cannot be loaded, is more than a body, global average pooling and one linear
+            layer, or names or normalisation are needed and not given.
     """
     if not path.is_file():
         raise ConversionError(f"{path}: no such file")
@@ -79,6 +79,8 @@ def load(path: Path, classes: tuple[str, ...] | None, normalization: Normalizati
         raise ConversionError(
             f"{path}: has {len(bias)} outputs, but {len(names)} classes are named: {', '.join(names)}"
         )
+    if len(set(names)) < len(names) or not all(names):
+        raise ConversionError(f"{path}: each class needs a name of its own, not: {', '.join(names)}")
     if sum(not name.startswith("other") for name in names) < 2:
         raise ConversionError(f"{path}: needs at least two classes besides other")
     # Classes first, the rest behind them, whatever the order in which the model was trained.
@@ -97,11 +99,8 @@ def _names_beside(path: Path) -> tuple[str, ...]:
 
 def _head(model: Any, path: Path) -> tuple[Any, Any]:
     """The linear head and the pooling before it, with at most dropout in between."""
-    layers = [
-        layer
-        for layer in model.layers
-        if not isinstance(layer, (keras.layers.Dropout, keras.layers.Activation))
-    ]
+    passed = keras.layers.Dropout, keras.layers.Activation, keras.layers.Softmax
+    layers = [layer for layer in model.layers if not isinstance(layer, passed)]
     if len(layers) < 3 or not isinstance(layers[-1], keras.layers.Dense) or layers[-1].bias is None:
         raise ConversionError(f"{path}: its last layer must be a dense one with a bias")
     if not isinstance(layers[-2], keras.layers.GlobalAveragePooling2D):
@@ -115,6 +114,8 @@ def _graph(
     model: Any, head: Any, pooling: Any, normalization: Normalization | None, order: list[int], path: Path
 ) -> tuple[Any, int]:
     shape = model.input_shape
+    if len(model.outputs) != 1:
+        raise ConversionError(f"{path}: has {len(model.outputs)} outputs of its own; one is taken")
     if not (len(shape) == 4 and shape[1] and shape[1] == shape[2] and shape[3] == 3):
         raise ConversionError(
             f"{path}: takes {shape[1:]}; only square R, G, B pictures of a fixed size are taken"
@@ -125,14 +126,32 @@ def _graph(
         raise ConversionError(
             f"{path}: how its pixels were scaled cannot be read off it: --normalization {choices}"
         )
-    body = keras.Model(model.inputs, [pooling.input, pooling.output])
+    body = keras.Model(model.inputs[0], [pooling.input, pooling.output])
     pixels = keras.Input(shape[1:], name="pixels")
     features, embedding = body(normalize(pixels, normalization or "none"))
     ordered = keras.layers.Dense(len(order), activation="softmax", name="head")
     probabilities = ordered(embedding)
     weights, bias = head.get_weights()
     ordered.set_weights([weights[:, order], bias[order]])
-    return keras.Model(pixels, [probabilities, embedding, features]), int(shape[1])
+    graph = keras.Model(pixels, [probabilities, embedding, features])
+    _check_parts(model, graph, normalization, order, path)
+    return graph, int(shape[1])
+
+
+def _check_parts(
+    model: Any, graph: Any, normalization: Normalization | None, order: list[int], path: Path
+) -> None:
+    """Refuse a model that answers otherwise than its parts do, put together again."""
+    noise = np.random.default_rng(0).integers(0, 256, (8, *model.input_shape[1:])).astype(np.float32)
+    twin = keras.Model(model.inputs[0], model.outputs[0])  # however the model wants its input wrapped
+    whole = np.asarray(twin(normalize(noise, normalization or "none"), training=False), np.float32)[:, order]
+    parts = np.asarray(graph(noise, training=False)[0])
+    softmax = np.exp(whole - whole.max(axis=1, keepdims=True))
+    softmax /= softmax.sum(axis=1, keepdims=True)
+    if not any(np.allclose(answer, parts, atol=0.01) for answer in (whole, softmax)):
+        raise ConversionError(
+            f"{path}: does more at its end than pooling, one dense layer and at most a softmax"
+        )
 
 
 def normalize(pixels: Any, how: Normalization) -> Any:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from edge.cli.files import folder
 from edge.cli.quiet import libraries_silenced
-from edge.errors import MissingExtra
+from edge.errors import DataError, MissingExtra
+
+if TYPE_CHECKING:
+    from models.datasets import Item
 
 ARCHITECTURES = ("cnn", "mobilenet_v2")
 
@@ -80,6 +85,9 @@ def command(
 
         items = [item for place in folders for item in read(place)]
         click.echo(summary(items), err=True)
+        into = folder(output)
+        _note_split(into / "split.json", items)
+        (into / "labels.json").write_text(json.dumps(LABELS), "utf-8")
         click.echo("locating the cells", err=True)
         training = cut([item for item in items if item.split == "train"], size)
         validation = cut([item for item in items if item.split == "validation"], size)
@@ -94,14 +102,19 @@ def command(
             bfloat16=bfloat16,
             seed=seed,
         )
-        into = folder(output)
-        record = [
-            {"file": i.path.name, "site": i.site, "class": i.kind, "sha256": i.digest, "split": i.split}
-            for i in items
-        ]
-        (into / "split.json").write_text(json.dumps(record, indent=0), "utf-8")
-        (into / "labels.json").write_text(json.dumps(LABELS), "utf-8")
         model = train(plan, training, validation, into, lambda line: click.echo(line, err=True))
         draw_curves(into / "history.json", into / "curves.png")
     click.echo(str(model))
     click.echo(f"Next: leukoscope convert {model} --calibration {folders[0]} --output BUNDLE", err=True)
+
+
+def _note_split(path: Path, items: Sequence[Item]) -> None:
+    """Write which picture is on which side of the split; a training goes on with the same ones only."""
+    record = [
+        {"file": i.path.name, "site": i.site, "class": i.kind, "sha256": i.digest, "split": i.split}
+        for i in items
+    ]
+    text = json.dumps(record, indent=0)
+    if path.exists() and path.read_text("utf-8") != text:
+        raise DataError(f"{path.parent} holds a training on other pictures; choose another --output")
+    path.write_text(text, "utf-8")

@@ -1,0 +1,67 @@
+"""Small labelled data sets on disk, made from the packaged samples."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+
+from PIL import Image
+
+import edge
+from edge.labelled import Part, part_of
+
+SAMPLES = Path(edge.__file__).parent / "samples"
+
+NEEDED: Mapping[Part, int] = {"train": 8, "validation": 4, "test": 2}
+"""Pictures of each class on each side of the split."""
+
+
+@cache
+def samples(site: str) -> dict[str, tuple[Path, ...]]:
+    """The packaged pictures of a site by class."""
+    found: dict[str, tuple[Path, ...]] = {}
+    with (SAMPLES / site / "labels.csv").open(newline="") as file:
+        for row in csv.DictReader(file):
+            found[row["class"]] = (*found.get(row["class"], ()), SAMPLES / site / row["filename"])
+    return found
+
+
+@cache
+def copies(picture: Path) -> tuple[bytes, ...]:
+    """A picture at thirty JPEG qualities: other bytes each, and so any side of the split."""
+    with Image.open(picture) as image:
+        pixels = image.convert("RGB")
+    made = []
+    for quality in range(60, 90):
+        file = io.BytesIO()
+        pixels.save(file, "JPEG", quality=quality)
+        made.append(file.getvalue())
+    return tuple(made)
+
+
+def folder_a_class(folder: Path, *sites: str, needed: Mapping[Part, int] = NEEDED) -> Path:
+    """Write a data set with a folder a class and as many pictures of each on each side as are needed."""
+    for site in sites or ("acevedo", "acevedo_other"):
+        for name, pictures in samples(site).items():
+            into = folder / name
+            into.mkdir(parents=True, exist_ok=True)
+            have: Counter[Part] = Counter()
+            for number, data in enumerate(_in_turn(pictures)):
+                part = part_of(data)
+                if have[part] < needed.get(part, 0):
+                    have[part] += 1
+                    (into / f"{number:03}.jpg").write_bytes(data)
+                if have == Counter(needed):
+                    break
+            assert have == Counter(needed), f"too few copies of {name}: {have}"
+    return folder
+
+
+def _in_turn(pictures: tuple[Path, ...]) -> Iterator[bytes]:
+    for quality in range(30):
+        for picture in pictures:
+            yield copies(picture)[quality]
