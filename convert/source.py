@@ -69,9 +69,8 @@ def load(path: Path, classes: tuple[str, ...] | None, normalization: Normalizati
     try:
         model = keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:
-        raise ConversionError(
-            f"{path}: Keras cannot load it: {str(error).strip().splitlines()[0]}"
-        ) from error
+        why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ConversionError(f"{path}: Keras cannot load it: {why}") from error
     names = classes or _names_beside(path)
     head, pooling = _head(model, path)
     weights, bias = (np.asarray(part, np.float32) for part in head.get_weights())

@@ -132,7 +132,7 @@ def _network(plan: Plan) -> Architecture:
     except DataError:
         raise
     except Exception as error:  # Keras raises many kinds for a missing download or weights that do not fit
-        why = str(error).strip().splitlines()[0]
+        why = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise DataError(f"{plan.start or plan.weights}: the weights cannot be loaded: {why}") from error
     if plan.start is None:
         stages = built.stages

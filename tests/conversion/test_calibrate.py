@@ -111,7 +111,9 @@ def outcome(count: int, changed: int, *, of_rare: int = 0) -> None:
 def test_the_gate_lets_small_changes_pass_and_names_what_was_missed() -> None:
     outcome(990, 0)
     outcome(990, int(1000 * (1 - LEAST_AGREEMENT)))
-    with pytest.raises(ConversionError, match=r"agrees with its original on 98\.40% of 1000 images; at least 98\.5%"):
+    with pytest.raises(
+        ConversionError, match=r"agrees with its original on 98\.40% of 1000 images; at least 98\.5%"
+    ):
         outcome(990, 16)
     outcome(990, 0, of_rare=1)
     with pytest.raises(ConversionError, match=r"lost 20\.0% of the 10 c images; at most 2% may be lost"):
@@ -134,8 +136,18 @@ def test_the_card_has_a_row_for_every_figure_and_only_its_own_sources(tmp_path) 
     write_card(tmp_path / "README.md", record)
     text = (tmp_path / "README.md").read_text()
     assert "| north | test | auto | 123 | 98.77 | 90.00 | 0.25 | 0.0123 | 0 | – |" in text
-    assert "| south, not in the training | all | cell | 123 | 98.77 | 90.00 | 0.25 | 0.0123 | 7 | 85.71 |" in text
-    for part in ("site-int8 2.0.0", "1.23 MB", "99.12%", "98.00% before and 97.00% after", "ab" * 32, "1.250"):
+    assert (
+        "| south, not in the training | all | cell | 123 | 98.77 | 90.00 | 0.25 | 0.0123 | 7 | 85.71 |"
+        in text
+    )
+    for part in (
+        "site-int8 2.0.0",
+        "1.23 MB",
+        "99.12%",
+        "98.00% before and 97.00% after",
+        "ab" * 32,
+        "1.250",
+    ):
         assert part in text
     assert "Acevedo" not in text
     write_card(tmp_path / "README.md", {**record, "trained_on": ["acevedo", "north"]})

@@ -61,7 +61,11 @@ def test_a_bundle_classifies_on_the_device(
 ) -> None:
     lines: list[str] = []
     bundle, comparison = package(original, order(trained, how), tmp_path / "new" / "here", lines.append)
-    assert {path.name for path in bundle.directory.iterdir()} == {"model.tflite", "manifest.json", "README.md"}
+    assert {path.name for path in bundle.directory.iterdir()} == {
+        "model.tflite",
+        "manifest.json",
+        "README.md",
+    }
     assert [path.name for path in bundle.directory.parent.iterdir()] == ["here"], "no workplace is left"
     assert comparison.agreement >= gate.LEAST_AGREEMENT
     assert (bundle.name, bundle.version, bundle.manifest.quantization) == ("here", "1.2.3", how)
@@ -87,7 +91,9 @@ def test_a_bundle_classifies_on_the_device(
         ("here", "test", "auto", True),
         ("here", "test", "cell", True),
     ]
-    assert all(f"| {row['site']} | {row['split']} | {row['view']} | {row['cells']} |" in card for row in measured)
+    assert all(
+        f"| {row['site']} | {row['split']} | {row['view']} | {row['cells']} |" in card for row in measured
+    )
     assert lines
 
 
@@ -157,7 +163,9 @@ def test_a_folder_that_holds_something_else_is_refused_untouched(
     output.mkdir()
     for name in ("chapter1.tex", *also):
         (output / name).write_text("years of work")
-    with pytest.raises(ConversionError, match=r"thesis exists and is not just a bundle; choose another --output"):
+    with pytest.raises(
+        ConversionError, match=r"thesis exists and is not just a bundle; choose another --output"
+    ):
         package(original, order(trained), output, lambda _: None)
     assert {path.name for path in output.iterdir()} == {"chapter1.tex", *also}
     with pytest.raises(ConversionError, match="is not just a bundle"):

@@ -159,7 +159,10 @@ def test_unknown_scaling_is_refused_with_the_choices(trained: Trained, tmp_path:
         (NAMES[:5], "has 6 outputs, but 5 classes are named: basophil, eosinophil"),
         ((*NAMES[:4], "basophil", "other"), "each class needs a name of its own"),
         ((*NAMES[:4], "", "other"), "each class needs a name of its own"),
-        (("other1", "other2", "other3", "other4", "other5", "basophil"), "at least two classes besides other"),
+        (
+            ("other1", "other2", "other3", "other4", "other5", "basophil"),
+            "at least two classes besides other",
+        ),
     ],
 )
 def test_names_that_do_not_fit_are_refused(
@@ -201,7 +204,7 @@ def test_a_model_that_does_more_than_its_parts_is_refused(trained: Trained, tmp_
 
 def test_files_that_carry_code_are_refused_and_the_code_does_not_run(tmp_path: Path) -> None:
     witness = tmp_path / "ran"
-    spoiled = keras.layers.Lambda(lambda x, w=str(witness): (open(w, "w").close(), x)[1])  # noqa: PTH123, SIM115
+    spoiled = keras.layers.Lambda(lambda x, w=str(witness): (open(w, "w").close(), x)[1])  # noqa: PTH123
     model = keras.Sequential([
         keras.Input((SIZE, SIZE, 3)), spoiled, keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(6),
     ])  # fmt: skip
