@@ -19,21 +19,22 @@ WHOLE_ZOOM = 1.5
 _WHITE = 240.0
 
 
-def augment(windows: Any, size: int, whole_share: float) -> Any:
+def augment(windows: Any, size: int, whole_share: float, strength: float = 1.0) -> Any:
     """A batch of training crops.
 
     Args:
         windows: n × side × side × 3 uint8, side = `MARGIN` × size.
         size: side of the crops in pixels.
         whole_share: share of crops, 0 to 1, zoomed out as far as a portrait that is taken whole.
+        strength: of the changes to stain and focus, 0 to 1; a small network cannot learn as many as a large one.
 
     Returns:
         n × size × size × 3 float32, 0 to 255, as the model takes them.
     """
     count = tf.shape(windows)[0]
     pictures = _place(tf.cast(windows, tf.float32), count, size, whole_share)
-    pictures = _stain(pictures, count)
-    pictures = _focus(pictures, count)
+    pictures = _stain(pictures, count, strength)
+    pictures = _focus(pictures, count, 0.5 * strength)
     pictures += tf.random.normal(tf.shape(pictures), stddev=1.0) * _uniform(count, 0.0, 4.0)
     return tf.clip_by_value(pictures, 0.0, 255.0)
 
@@ -82,13 +83,13 @@ def _place(windows: Any, count: Any, size: int, whole_share: float) -> Any:
     )
 
 
-def _stain(pictures: Any, count: Any) -> Any:
+def _stain(pictures: Any, count: Any, most: float) -> Any:
     """Another dye, another staining time, another lamp. A third of the pictures stay nearly as they are.
 
     The ranges cover what sites differ by: nuclei of BCCD are half as dense as Acevedo's, Raabin's a third
     denser.
     """
-    strength = 0.15 + 0.85 * _sometimes(count, 0.67)
+    strength = most * (0.15 + 0.85 * _sometimes(count, 0.67))
     mixing = tf.random.normal([count, 3, 3], stddev=0.13) * strength[:, 0]
     gain = _uniform(count, -0.9, 0.4) + tf.random.normal([count, 1, 1, 3], stddev=0.13)
     density = tf.math.log(_WHITE + 1.0) - tf.math.log(pictures + 1.0)
@@ -99,8 +100,8 @@ def _stain(pictures: Any, count: Any) -> Any:
     return lamp * ((_WHITE + 1.0) * tf.exp(-density) - 1.0)
 
 
-def _focus(pictures: Any, count: Any) -> Any:
-    """Out of focus or of low resolution, in half of the pictures: a blur of up to 3 pixels."""
+def _focus(pictures: Any, count: Any, share: float) -> Any:
+    """Out of focus or of low resolution, in a share of the pictures: a blur of up to 3 pixels."""
     kernel = tf.constant([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
 
     def blur(values: Any, apart: int) -> Any:
@@ -116,5 +117,5 @@ def _focus(pictures: Any, count: Any) -> Any:
     thrice = blur(twice, 2)
     level = tf.random.uniform([count, 1, 1, 1])
     blurred = tf.where(level < 0.4, once, tf.where(level < 0.75, twice, thrice))
-    amount = _sometimes(count, 0.5) * _uniform(count, 0.4, 1.0)
+    amount = _sometimes(count, share) * _uniform(count, 0.4, 1.0)
     return pictures + amount * (blurred - pictures)

@@ -48,6 +48,7 @@ class Plan:
         patience: epochs without a better validation loss after which the last stage ends.
         whole_share: share of crops zoomed out as a portrait taken whole.
         weights: `imagenet` or a file.
+        strength: of the augmentation, 0 to 1, see `models.augment`.
         start: a trained `.keras` model to go on from, with its last stage at a quarter of the rate.
         bfloat16: compute in half width where the processor can, twice as fast; weights stay float32.
         seed: of everything random.
@@ -60,6 +61,7 @@ class Plan:
     patience: int = 8
     whole_share: float = 0.25
     weights: str = "imagenet"
+    strength: float = 1.0
     start: str | None = None
     bfloat16: bool = False
     seed: int = 1
@@ -218,7 +220,7 @@ def _step(run: _Run, optimiser: Any, average: list[Any]) -> Any:
     smooth = _SMOOTHING / len(LABELS)
 
     def step(windows: Any, targets: Any, weights: Any) -> Any:
-        crops = augment(windows, run.plan.size, run.plan.whole_share)
+        crops = augment(windows, run.plan.size, run.plan.whole_share, run.plan.strength)
         wanted = tf.one_hot(targets, len(LABELS)) * (1 - _SMOOTHING) + smooth
         with tf.GradientTape() as tape:
             logits = tf.cast(run.model(crops, training=True), tf.float32)

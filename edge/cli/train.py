@@ -55,6 +55,13 @@ ARCHITECTURES = ("cnn", "mobilenet_v2")
 @click.option(
     "--start", type=click.Path(exists=True, dir_okay=False), help="Go on from a trained .keras model, gently."
 )
+@click.option(
+    "--strength",
+    type=click.FloatRange(0, 1),
+    default=1.0,
+    show_default=True,
+    help="Of the changes to stain and focus in augmentation; a small network learns better from fewer.",
+)
 @click.option("--bfloat16", is_flag=True, help="Compute in half width; faster where the processor has it.")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Of everything random.")
 def command(
@@ -66,6 +73,7 @@ def command(
     batch: int,
     patience: int,
     weights: str,
+    strength: float,
     start: str | None,
     bfloat16: bool,
     seed: int,
@@ -99,6 +107,7 @@ def command(
             patience,
             weights=weights,
             start=start,
+            strength=strength,
             bfloat16=bfloat16,
             seed=seed,
         )

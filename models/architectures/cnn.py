@@ -17,12 +17,15 @@ def build(outputs: int, size: int, weights: str) -> Architecture:
     """The compact network; `weights` does not apply, it starts from chance."""
     del weights
     pixels = keras.Input((size, size, 3), name="pixels")
-    x = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="scale")(pixels)
+    # Plasma, which is most of a crop, becomes 0, a nucleus about 2.7.
+    x = keras.layers.Rescaling(-1 / 80, offset=240 / 80, name="scale")(pixels)
     for block, filters in enumerate(_FILTERS, start=1):
-        x = keras.layers.Conv2D(filters, 3, padding="same", activation="relu", name=f"conv{block}")(x)
+        x = keras.layers.Conv2D(
+            filters, 3, padding="same", activation="relu", kernel_initializer="he_normal", name=f"conv{block}"
+        )(x)
         last = block == len(_FILTERS)
         x = keras.layers.MaxPooling2D(name="features" if last else f"pool{block}")(x)
         x = keras.layers.Dropout(_DROPOUT, name=f"dropout{block}")(x)
     x = keras.layers.GlobalAveragePooling2D(name="embedding")(x)
     logits = keras.layers.Dense(outputs, name="logits", dtype="float32")(x)
-    return Architecture(keras.Model(pixels, logits, name="cnn"), (Stage("all layers", 40, 1e-3),))
+    return Architecture(keras.Model(pixels, logits, name="cnn"), (Stage("all layers", 40, 1.5e-3),))
