@@ -103,7 +103,9 @@ class Bundle:
                     f"{self.directory}: the model has no output {position}, named {name} in the manifest"
                 )
             shape = interpreter.outputs[position].shape
-            if shape != wanted.get(name, shape) or (name == "features" and shape[-1] != width):
+            if shape != wanted.get(name, shape) or (
+                name == "features" and (len(shape) != 3 or shape[-1] != width)
+            ):
                 raise BundleError(
                     f"{self.directory}: output {name} has the shape {shape}, which is not the manifest's"
                 )

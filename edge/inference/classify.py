@@ -71,11 +71,19 @@ class Classifier:
         return np.asarray(heat / max(float(heat.max()), 1e-6), np.float32)
 
     def golden_error(self) -> float:
-        """How far the model's answer to its golden crop is from the one in the manifest, 0 to 1."""
+        """How far the model's answer to its golden crop is from the one in the manifest, 0 to 1.
+
+        Raises:
+            InputError: the crop is no picture.
+            BundleError: it does not have the size of the model's input.
+        """
         from edge.images import decode
 
-        golden = self._manifest.golden
-        found = raw_probabilities(self._manifest, self.embed(decode(golden.png, "golden crop")))
+        golden, size = self._manifest.golden, self.input_size
+        crop = decode(golden.png, f"{self.bundle.directory}: the golden crop")
+        if crop.shape != (size, size, 3):
+            raise BundleError(f"{self.bundle.directory}: the golden crop does not have the size of the input")
+        found = raw_probabilities(self._manifest, self.embed(crop))
         return float(np.abs(found - golden.probabilities).max())
 
 

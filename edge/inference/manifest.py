@@ -124,7 +124,7 @@ def parse(text: str, where: str) -> Manifest:
         manifest = _manifest(record)
     except KeyError as error:
         raise BundleError(f"{where}: lacks {error}") from error
-    except (TypeError, ValueError, AttributeError, binascii.Error) as error:
+    except (TypeError, ValueError, AttributeError, OverflowError, binascii.Error) as error:
         raise BundleError(f"{where}: malformed: {error}") from error
     _check(manifest, where)
     return manifest
@@ -172,15 +172,28 @@ def _check(manifest: Manifest, where: str) -> None:
         raise BundleError(f"{where}: needs two or more classes, each named once")
     if set(manifest.outputs) != {"probabilities", "embedding", "features"}:
         raise BundleError(f"{where}: outputs must be probabilities, embedding and features")
-    if not (manifest.temperature > 0 and 0.5 <= manifest.threshold <= 0.99):
-        raise BundleError(f"{where}: the temperature must be above 0 and the threshold 0.50 to 0.99")
-    known = manifest.familiarity
-    width = len(known.centre)
+    known, limits = manifest.familiarity, manifest.limits
+    for name, value, least, most in (
+        ("input.size", manifest.input_size, 1, 4096),
+        ("temperature", manifest.temperature, 1e-3, 1e3),
+        ("threshold", manifest.threshold, 0.5, 0.99),
+        ("margin", manifest.margin, 0, 1),
+        ("distance_limit", known.distance_limit, 1e-6, 1e9),
+        ("other_limit", known.other_limit, 1e-6, 1e9),
+        ("sharpness", limits.sharpness, 0, 1e9),
+        ("contrast", limits.contrast, 0, 1e9),
+        ("brightness", limits.brightness, 0, 255),
+        ("golden.tolerance", manifest.golden.tolerance, 0, 1),
+    ):
+        if not least <= value <= most:  # not so for NaN either, with which a check would never hold
+            raise BundleError(f"{where}: {name} is {value}, it must be {least:g} to {most:g}")
+    width, directions = known.centre.size, known.means.shape[-1:]
     shapes = {
         "head.weights": (manifest.head.weights.shape, (width, outputs)),
         "head.bias": (manifest.head.bias.shape, (outputs,)),
-        "whitening": (known.whitening.shape[:1], (width,)),
-        "means": (known.means.shape, (len(manifest.classes), known.whitening.shape[-1])),
+        "centre": (known.centre.shape, (width,)),
+        "whitening": (known.whitening.shape, (width, *directions)),
+        "means": (known.means.shape, (len(manifest.classes), *directions)),
         "golden.probabilities": (manifest.golden.probabilities.shape, (outputs,)),
     }
     for name, (found, wanted) in shapes.items():

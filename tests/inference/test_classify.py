@@ -1,0 +1,141 @@
+"""The models that are shipped do on the packaged pictures what they are for."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from helpers import MORNING
+
+import edge
+from edge.errors import BundleError
+from edge.images import load
+from edge.inference.bundle import Bundle, zoo
+from edge.inference.classify import Classifier, judge
+from edge.inference.decide import OperatingPoint, decide
+from edge.records import Cell, Frame, Verdict
+from edge.vision.crop import cells_of, central
+from edge.vision.locate import locate
+
+SAMPLES = Path(edge.__file__).parent / "samples"
+
+
+@pytest.fixture(scope="module", params=zoo(), ids=lambda path: path.name)
+def classifier(request: pytest.FixtureRequest) -> Classifier:
+    return Classifier(Bundle.load(request.param))
+
+
+def cells(site: str, size: int) -> Iterator[tuple[str, Cell]]:
+    """The labelled cells of a site."""
+    with (SAMPLES / site / "labels.csv").open(newline="") as file:
+        for row in csv.DictReader(file):
+            frame = Frame.of(load(SAMPLES / site / row["filename"]), 0, MORNING, row["filename"])
+            cell = central(cells_of(locate(frame), size=size))
+            assert cell is not None
+            yield row["class"], cell
+
+
+def test_most_of_the_packaged_cells_are_named_right(classifier: Classifier) -> None:
+    right = [classifier.predict(cell).best == name for name, cell in cells("acevedo", classifier.input_size)]
+    assert len(right) == 30
+    assert sum(right) >= 28
+
+
+def test_most_of_the_right_ones_are_accepted_and_most_others_flagged(classifier: Classifier) -> None:
+    point = OperatingPoint.of(classifier.bundle)
+
+    def accepted(site: str) -> float:
+        seen = [decide(classifier.predict(cell), point) for _, cell in cells(site, classifier.input_size)]
+        return float(np.mean([decision.verdict is Verdict.ACCEPTED for decision in seen]))
+
+    assert accepted("acevedo") >= 0.8
+    assert accepted("acevedo_other") <= 0.25
+
+
+def test_probabilities_are_some_and_in_the_models_order(classifier: Classifier) -> None:
+    for _, cell in cells("bccd", classifier.input_size):
+        prediction = classifier.predict(cell)
+        assert tuple(prediction.probabilities) == classifier.bundle.classes
+        assert sum(prediction.probabilities.values()) == pytest.approx(1, abs=1e-5)
+        assert all(0 <= value <= 1 for value in prediction.probabilities.values())
+        assert prediction.unfamiliarity >= 0
+        assert prediction.elapsed_ms > 0
+        assert prediction.cell is cell
+
+
+def test_the_same_cell_gets_the_same_answer_whatever_came_between(classifier: Classifier) -> None:
+    (_, one), (_, other), *_ = cells("acevedo", classifier.input_size)
+    before = classifier.predict(one).probabilities
+    between = classifier.predict(other).probabilities
+    assert classifier.predict(one).probabilities == before != between
+
+
+def test_the_head_on_the_device_is_the_one_in_the_graph(classifier: Classifier) -> None:
+    # An integer graph rounds its probabilities to 1/256, and its head's weights.
+    interpreter, manifest = classifier.bundle.interpreter(), classifier.bundle.manifest
+    for _, cell in cells("acevedo", classifier.input_size):
+        interpreter.invoke(cell.crop)
+        embedding = interpreter.output(manifest.outputs["embedding"])
+        graph = interpreter.output(manifest.outputs["probabilities"])
+        device, _ = judge(replace(manifest, temperature=1.0), embedding)
+        count = len(manifest.classes)
+        assert int(graph[:count].argmax()) == int(device.argmax())
+
+
+def test_an_embedding_far_from_every_class_is_unfamiliar(classifier: Classifier) -> None:
+    manifest = classifier.bundle.manifest
+    _, cell = next(cells("acevedo", classifier.input_size))
+    embedding = classifier.embed(cell.crop)
+    assert judge(manifest, embedding)[1] <= 1
+    assert judge(manifest, embedding + 5 * np.abs(embedding).max())[1] > 1
+
+
+def test_a_picture_of_nothing_is_not_accepted(classifier: Classifier) -> None:
+    blank = Frame.of(np.full((300, 300, 3), 225, np.uint8), 0, MORNING)
+    (cell,) = cells_of(locate(blank), size=classifier.input_size)
+    decision = decide(classifier.predict(cell), OperatingPoint.of(classifier.bundle))
+    assert decision.verdict is Verdict.FLAGGED
+
+
+def test_the_explanation_is_a_map_from_nothing_to_most(classifier: Classifier) -> None:
+    middle = []
+    for _, cell in cells("acevedo", classifier.input_size):
+        heat = classifier.explain(cell)
+        assert heat.ndim == 2
+        assert heat.dtype == np.float32
+        assert 0 <= heat.min() <= heat.max() <= 1
+        height, width = heat.shape
+        inner = heat[height // 4 : height - height // 4, width // 4 : width - width // 4]
+        middle.append(float(inner.mean()) - float(heat.mean()))
+    # The cell is in the middle of its crop, and so is what speaks for its class.
+    assert np.mean(middle) > 0
+
+
+def test_the_golden_crop_gets_its_golden_answer(classifier: Classifier) -> None:
+    error = classifier.golden_error()
+    assert error <= classifier.bundle.manifest.golden.tolerance
+    assert classifier.bundle.manifest.golden.tolerance <= 0.1
+
+
+def test_another_answer_than_the_golden_one_shows() -> None:
+    bundle = Bundle.load()
+    golden = replace(bundle.manifest.golden, probabilities=np.roll(bundle.manifest.golden.probabilities, 1))
+    odd = Classifier(replace(bundle, manifest=replace(bundle.manifest, golden=golden)))
+    assert odd.golden_error() > bundle.manifest.golden.tolerance
+
+
+def test_a_golden_crop_of_another_size_is_refused() -> None:
+    bundle = Bundle.load()
+    small = encoded(np.zeros((8, 8, 3), np.uint8))
+    golden = replace(bundle.manifest.golden, png=small)
+    with pytest.raises(BundleError, match="golden crop"):
+        Classifier(replace(bundle, manifest=replace(bundle.manifest, golden=golden))).golden_error()
+
+
+def encoded(image: np.ndarray) -> bytes:
+    return bytes(cv2.imencode(".png", image)[1])
