@@ -43,7 +43,7 @@ setup(
     ],
     extras_require={
         "camera": ["picamera2>=0.3.32"],
-        "convert": ["tensorflow>=2.18", *FIGURES],
+        "convert": ["tensorflow>=2.18", "keras>=3.12", *FIGURES],
         "evaluate": FIGURES,
         "dashboard": [],
         "dev": [
