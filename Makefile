@@ -13,7 +13,7 @@ SHELL := /bin/bash
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench install develop venv system clean
+.PHONY: help demo test check bench picture install develop venv system clean
 
 help:
 	@cat <<-END
@@ -21,6 +21,7 @@ help:
 	make test      ruff, mypy and every test
 	make check     ruff and mypy alone
 	make bench     measure the throughput of classify against what this machine can do
+	make picture   draw the README's picture anew, docs/demo.png
 	make install   the program alone: $(BIN)/leukoscope
 	make develop   the program, and what training, converting and testing need
 	make clean     remove $(VENV) and what the tools leave behind
@@ -41,6 +42,15 @@ check: develop
 
 bench: develop
 	@$(BIN)/python bench/throughput.py
+
+# Eight of the fields that a demonstration keeps, on a slide that shows all five kinds.
+picture: install
+	@$(BIN)/leukoscope demo --seed 5 --picture $(BIN)/fields.png > /dev/null
+	$(BIN)/python - <<-END
+	from PIL import Image
+	rows = Image.open("$(BIN)/fields.png").crop((0, 480, 2560, 1440)).resize((1280, 480), Image.Resampling.LANCZOS)
+	rows.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save("docs/demo.png", optimize=True)
+	END
 
 # The files .runtime and .develop in the environment say that an installation was finished.
 
