@@ -45,19 +45,19 @@ def background(image: Image) -> Background:
     return Background(*np.maximum(plasma, 1.0).tolist())
 
 
-def optical_density(image: Image, plasma: Background, factor: float = 1.0) -> Density:
+def optical_density(image: Image, plasma: Background, factor: int = 1) -> Density:
     """Density of each pixel above the field's background.
 
     Args:
         image: height × width × 3 uint8 R, G, B.
         plasma: the field's background.
-        factor: shrink by so much first, each new pixel the mean of those it covers; at least 1.
+        factor: shrink by so much first, each new pixel the mean of a block; what is left over at the right
+            and at the bottom is not looked at.
     """
-    height, width = image.shape[:2]
-    size = max(1, round(width / factor)), max(1, round(height / factor))
-    _, *planes = cv2.split(
-        image
-    )  # plane by plane, because red is of no use here and shrinking is most of the work
+    size = max(1, image.shape[1] // factor), max(1, image.shape[0] // factor)
+    whole = image[: size[1] * factor, : size[0] * factor]
+    # Plane by plane, because red is of no use here and shrinking is most of the work.
+    _, *planes = cv2.split(whole)
     green, blue = (
         _plane_density(plane if factor == 1 else cv2.resize(plane, size, interpolation=cv2.INTER_AREA), level)
         for plane, level in zip(planes, plasma[1:], strict=True)

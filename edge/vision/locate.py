@@ -63,7 +63,7 @@ def locate(frame: Frame, *, view: View = "auto", um_per_pixel: float | None = No
     if view == "cell":
         return Field(frame, plasma, calibrated, ())
     if calibrated:
-        factor = max(1.0, 1 / (calibrated.um_per_pixel * _WORK_PX_PER_UM))
+        factor = max(1, int(1 / (calibrated.um_per_pixel * _WORK_PX_PER_UM)))
         density = optical_density(frame.image, plasma, factor)
         scale: Scale | None = calibrated
     else:
@@ -80,7 +80,7 @@ def locate(frame: Frame, *, view: View = "auto", um_per_pixel: float | None = No
     return Field(frame, plasma, scale, tuple(found))
 
 
-def _measured(frame: Frame, plasma: Background) -> tuple[Density, float, Scale | None]:
+def _measured(frame: Frame, plasma: Background) -> tuple[Density, int, Scale | None]:
     """The reduced density, the factor of reduction, and the scale that the red cells give, if any.
 
     A field with very many cells is looked at twice: once to learn that they are small, once sharply.
@@ -88,10 +88,10 @@ def _measured(frame: Frame, plasma: Background) -> tuple[Density, float, Scale |
     longest = max(frame.image.shape[:2])
     size = _WORK_SIZE if longest <= 1000 else 2 * _WORK_SIZE
     while True:
-        factor = max(1.0, longest / size)
+        factor = -(-longest // size)  # a whole number: whole blocks of pixels are averaged fastest
         density = optical_density(frame.image, plasma, factor)
         width = red_cell_width(density.absorbed, _white_cells(density.nuclear))
-        if factor == 1.0 or size >= 8 * _WORK_SIZE or (width is not None and width >= _LEAST_RED_CELL_PX):
+        if factor == 1 or size >= 8 * _WORK_SIZE or (width is not None and width >= _LEAST_RED_CELL_PX):
             break
         if width is None and size >= 2 * _WORK_SIZE:
             break

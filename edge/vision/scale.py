@@ -31,7 +31,7 @@ _MAX_OUTLINE = 2500  # outline points looked at; more adds time and no precision
 _MIN_OUTLINE = 120
 _MIN_RED_CELLS = 4  # one round thing may be the white cell itself, or dirt
 _SEEN = 0.35  # share of its outline that a red cell must show to be counted
-_MIN_CONTRAST = 0.02  # density step a pixel pair must show to be an outline
+_MIN_CONTRAST = 0.05  # density step a pixel pair must show to be an outline; a sensor's noise stays under it
 
 
 def red_cell_width(absorbed: Plane, ignore: NDArray[np.uint8]) -> float | None:
