@@ -27,9 +27,15 @@ def _row(record: dict[str, Any], m: dict[str, Any]) -> str:
     site = m["site"] if m["trained"] else f"{m['site']} (never trained on)"
     flagged = number("others_flagged") + (f" of {m['others']}" if m["others"] else "")
     figures = [number("right"), number("accepted"), number("accepted_wrong"), number("ece", 4), flagged]
-    return "| " + " | ".join([f"`{record['name']}`", site, m["split"], m["view"], str(m["cells"]), *figures]) + " |"
+    return (
+        "| "
+        + " | ".join([f"`{record['name']}`", site, m["split"], m["view"], str(m["cells"]), *figures])
+        + " |"
+    )
 
 
 if __name__ == "__main__":
     given = [Path(name) for name in sys.argv[1:]]
-    print("\n".join(rows(given or sorted(path.parent for path in Path("models/zoo").glob("*/manifest.json")))))
+    print(
+        "\n".join(rows(given or sorted(path.parent for path in Path("models/zoo").glob("*/manifest.json"))))
+    )

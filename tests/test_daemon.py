@@ -224,6 +224,7 @@ def test_killed_again_and_again_every_stored_cell_arrives_once_and_numbered_with
             process.communicate()
             subscriber.open()
         else:
+            until(lambda: len(subscriber.cells()) > 20, "a good many cells arrived")
             process.send_signal(signal.SIGTERM)
             _, said = process.communicate()
             assert process.returncode == 0, said.decode()

@@ -195,7 +195,7 @@ def test_a_connection_cut_again_and_again_loses_nothing(
     assert firsts == sorted(firsts), "a repeat never lets a later message overtake"
     repeats = len(subscriber.cells()) - 400
     assert repeats <= proxy.connections * module.WINDOW
-    assert proxy.connections >= 5
+    assert proxy.connections >= 3, "the cuts hit"
 
 
 def test_a_restarted_broker_gets_what_it_missed_and_what_is_retained(

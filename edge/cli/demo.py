@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edge.cli.quiet import libraries_silenced
 from edge.text import printable
 
 if TYPE_CHECKING:
@@ -81,7 +82,8 @@ def _make(broker: PrivateBroker, folder: Path, cells: int, seed: int, keep: bool
         store=config.Store(path=folder / "leukoscope.sqlite"),
     )
     bundle = Bundle.load(settings.model.name)
-    reader = make_reader(settings, bundle)
+    with libraries_silenced():
+        reader = make_reader(settings, bundle)
     slide = VirtualSlide(SlideSettings(seed=seed, cells=cells, interval_s=INTERVAL_S))
     witness = Witness(reader.classifier, reader.point, slide=slide, classes=bundle.classes)
     source = Unending(slide) if keep else slide

@@ -10,6 +10,7 @@ from types import FrameType
 import click
 
 from edge.cli.config import config_option
+from edge.cli.quiet import libraries_silenced
 
 
 @click.command()
@@ -24,7 +25,9 @@ def command(config: Path) -> None:
     from edge.daemon import Daemon
 
     logging.getLogger("edge").setLevel(logging.INFO)  # a service tells in its journal what it does
-    daemon = Daemon.of(load(config))
+    settings = load(config)
+    with libraries_silenced():
+        daemon = Daemon.of(settings)
 
     def stop(number: int, _: FrameType | None) -> None:
         signal.signal(number, signal.SIG_DFL)

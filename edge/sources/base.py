@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 from edge.records import Frame
 
 
-class SourceEnded(Exception):  # noqa: N818 - an announcement, as StopIteration is, and not an error
+class SourceEnded(Exception):
     """Raised by `Source.read` when there will never be another frame."""
 
 

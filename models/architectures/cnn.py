@@ -21,8 +21,11 @@ def build(outputs: int, size: int, weights: str) -> Architecture:
     x = keras.layers.Rescaling(-1 / 80, offset=240 / 80, name="scale")(pixels)
     for block, filters in enumerate(_FILTERS, start=1):
         x = keras.layers.Conv2D(
-            filters, 3, padding="same", activation="relu", kernel_initializer="he_normal", name=f"conv{block}"
+            filters, 3, padding="same", use_bias=False, kernel_initializer="he_normal", name=f"conv{block}"
         )(x)
+        # Only training sees it: conversion folds it into the convolution before it.
+        x = keras.layers.BatchNormalization(momentum=0.98, name=f"norm{block}")(x)
+        x = keras.layers.ReLU(name=f"relu{block}")(x)
         last = block == len(_FILTERS)
         x = keras.layers.MaxPooling2D(name="features" if last else f"pool{block}")(x)
         x = keras.layers.Dropout(_DROPOUT, name=f"dropout{block}")(x)

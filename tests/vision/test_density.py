@@ -34,10 +34,8 @@ def test_densities_add_up() -> None:
     assert one.absorbed[10, 15] == pytest.approx(np.log(201 / 101) + np.log(201 / 121), rel=1e-3)
 
 
-@pytest.mark.parametrize(
-    ("factor", "shape"), [(1.0, (60, 90)), (2.0, (30, 45)), (2.5, (24, 36)), (1000.0, (1, 1))]
-)
-def test_a_density_is_made_at_the_size_asked_for(factor: float, shape: tuple[int, int]) -> None:
+@pytest.mark.parametrize(("factor", "shape"), [(1, (60, 90)), (2, (30, 45)), (7, (8, 12)), (1000, (1, 1))])
+def test_a_density_is_made_at_the_size_asked_for(factor: int, shape: tuple[int, int]) -> None:
     density = optical_density(np.full((60, 90, 3), 128, np.uint8), Background(255, 255, 255), factor)
     assert density.nuclear.shape == density.absorbed.shape == shape
     assert density.absorbed == pytest.approx(2 * np.log(256 / 129), rel=1e-3)

@@ -31,10 +31,10 @@ def same(name: str, changed: Image, moved: Callable[[Box], Box] = lambda box: bo
     """The changed picture has the same cells, at the places that `moved` tells, and the same scale."""
     before, after = plain(name), locate(frame(changed))
     assert len(after.boxes) == len(before.boxes) == 1
-    assert overlap(after.boxes[0], moved(before.boxes[0])) > 0.7
+    assert overlap(after.boxes[0], moved(before.boxes[0])) > 0.65
     assert before.scale is not None
     assert after.scale is not None
-    assert after.scale.um_per_pixel * zoom == pytest.approx(before.scale.um_per_pixel, rel=0.15)
+    assert after.scale.um_per_pixel * zoom == pytest.approx(before.scale.um_per_pixel, rel=0.2)
 
 
 def lit(image: Image, light: object) -> Image:
