@@ -25,6 +25,7 @@ from edge.errors import DataError
 from models.architectures import Architecture, Stage, build
 from models.augment import augment
 from models.datasets import CLASSES, OTHER
+from models.normalisation import freeze_nested, settle
 from models.windows import Windows
 
 LABELS = (*CLASSES, OTHER)
@@ -165,7 +166,7 @@ def _run_stage(run: _Run, number: int, stage: Stage) -> None:
     """Train one stage from its first epoch, or from where an earlier run of it stopped."""
     for layer in run.model.layers:
         layer.trainable = stage.trainable is None or layer.name in stage.trainable
-    _freeze_normalisation(run.model)
+    freeze_nested(run.model)
     order = np.random.default_rng([run.plan.seed, number])
     steps = -(-len(run.training.items) // run.plan.batch)
     rate = keras.optimizers.schedules.CosineDecay(
@@ -200,6 +201,7 @@ def _run_stage(run: _Run, number: int, stage: Stage) -> None:
             )
             run.watch(stage, epoch, min(at + run.plan.batch, len(shuffled)), len(shuffled))
         with _averaged(run.model, average):
+            settle(run.model, _settling(run))
             validation_loss, accuracy = _validate(run)
             took = time.monotonic() - began
             run.add(Epoch(stage.name, epoch, loss / len(shuffled), validation_loss, accuracy, took))
@@ -208,12 +210,13 @@ def _run_stage(run: _Run, number: int, stage: Stage) -> None:
         run.forget_checkpoints_before(number, epoch)
 
 
-def _freeze_normalisation(model: Any) -> None:
-    """Normalisation layers of a pretrained backbone are constants in every stage."""
-    for layer in model.layers:
-        for inner in getattr(layer, "layers", ()):
-            if isinstance(inner, keras.layers.BatchNormalization):
-                inner.trainable = False
+def _settling(run: _Run) -> Iterator[Any]:
+    """Batches of training crops, drawn at random, for `settle`."""
+    draw = np.random.default_rng(run.plan.seed)
+    count = min(64, len(run.training.items))
+    for _ in range(60):
+        chosen = draw.choice(len(run.training.items), count, replace=False)
+        yield augment(run.training.images[chosen], run.plan.size, run.plan.whole_share, run.plan.strength)
 
 
 def _step(run: _Run, optimiser: Any, average: list[Any]) -> Any:
