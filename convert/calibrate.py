@@ -14,7 +14,8 @@ Floats = NDArray[np.float32]
 _DIRECTIONS = 48  # of the embedding in which distances are taken
 _SHRINK = 0.05  # share of the average variance added to each direction: rare directions are poorly known
 _KNOWN_KEPT = 0.990  # share of known cells that each limit lets pass
-_LEAST_OTHER_LIMIT = 0.05
+# However the quantile falls: a trace of doubt is no reason, and more likely than not always is one.
+_OTHER_LIMITS = 0.05, 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,15 +68,12 @@ def familiarity(head: Head, training: Embedded, held_out: Embedded, classes: int
     means = np.stack([centred[known.targets == c].mean(axis=0) for c in range(classes)])
     within = centred - means[known.targets]
     # The widest directions within classes, and those between them, each brought to unit spread.
-    _, spread, directions = np.linalg.svd(
-        np.concatenate([within, means * np.sqrt(len(within))]), full_matrices=False
-    )
+    directions = np.linalg.svd(np.concatenate([within, means * np.sqrt(len(within))]), full_matrices=False)[2]
     basis = directions[:_DIRECTIONS].T
     variance = (within @ basis).var(axis=0)
     covariance = np.cov(within @ basis, rowvar=False) + _SHRINK * variance.mean() * np.eye(basis.shape[1])
     values, vectors = np.linalg.eigh(covariance)
     whitening = (basis @ (vectors / np.sqrt(values))).astype(np.float16).astype(np.float32)
-    del spread
     fitted = Familiarity(centre, whitening, means @ whitening, 1.0, 1.0)
     held = held_out.known
     distances = distance_of(fitted, held.embeddings)
@@ -85,7 +83,7 @@ def familiarity(head: Head, training: Embedded, held_out: Embedded, classes: int
         whitening,
         means @ whitening,
         float(np.quantile(distances, _KNOWN_KEPT)),
-        max(float(np.quantile(others, _KNOWN_KEPT)), _LEAST_OTHER_LIMIT),
+        float(np.clip(np.quantile(others, _KNOWN_KEPT), *_OTHER_LIMITS)),
     )
 
 

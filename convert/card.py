@@ -9,6 +9,8 @@ _SOURCES = {
     "acevedo": "Acevedo et al. 2020, Data in Brief 30, 105474, doi:10.17632/snkd93bnjr.1, CC BY 4.0, "
     "published without patient numbers",
     "acevedo_other": "the other kinds of the same publication",
+    "raabin": "the Raabin part of TXL-PBC, Gan & Li 2024, arXiv:2407.13214, MIT; classes named by eye by this project, "
+    "not by an expert (models/labels/raabin); no figure is quoted on them",
     "bccd": "BCCD Dataset by Shenggan and cosmicad, MIT",
 }
 """Where the data sets that shipped models learn from come from."""
