@@ -97,10 +97,10 @@ def square(image: Image, x: float, y: float, side: float, size: int, plasma: Bac
 
 def _resized(image: Image, size: int) -> Image:
     """A square picture at another size. Averaging whole blocks of pixels is five times as fast as averaging
-    fractions of them, so a picture is first brought to the next multiple of the size."""
+    fractions of them, so a picture is first brought to a multiple of the size, twice at least, that is near."""
     if image.shape[0] <= size:
         return np.asarray(cv2.resize(image, (size, size), interpolation=cv2.INTER_CUBIC), np.uint8)
-    blocks = -(-image.shape[0] // size) * size
+    blocks = max(2, image.shape[0] // size) * size
     spread = cv2.resize(image, (blocks, blocks), interpolation=cv2.INTER_LINEAR)
     return np.asarray(cv2.resize(spread, (size, size), interpolation=cv2.INTER_AREA), np.uint8)
 
