@@ -59,7 +59,9 @@ def main() -> None:
     source = LabelledFolder(arguments.data)
     pictures = list(source.pictures("validation"))
     pictures = pictures[:: max(1, len(pictures) // CELLS)]
-    print(f"{'':16} {'right':>6} {'accepted':>8} {'wrong':>6} {'without limits':>14}  sharpness contrast brightness")
+    print(
+        f"{'':16} {'right':>6} {'accepted':>8} {'wrong':>6} {'without limits':>14}  sharpness contrast brightness"
+    )
     for name, spoil in SPOILED.items():
         right = accepted = wrong = without = 0
         qualities = []

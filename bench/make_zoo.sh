@@ -19,7 +19,8 @@ for run in mobilenet cnn; do
     for quantization in int8 float32; do
         leukoscope convert "$runs/$run/model.keras" --quantization "$quantization" \
             --calibration "$data/acevedo" --calibration "$data/acevedo_other" --calibration "$data/bccd" \
-            --measure "$data/tecom" --output "models/zoo/$name-$quantization"
+            --measure "$data/tecom" --licence Apache-2.0 \
+            --citation "leukoscope 0.1.0: white blood cell differentials at the microscope" --output "models/zoo/$name-$quantization"
     done
 done
 leukoscope convert "$runs/mobilenet_left_out/model.keras" --calibration "$data/acevedo" \

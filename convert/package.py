@@ -55,6 +55,8 @@ class Order:
             validation part temperature, limits and the gate, their test part only figures.
         trained_on: names of the folders that the model was trained on.
         measure: folders that are only measured on.
+        licence: of the model, as a person writes it.
+        citation: how the model wants to be cited.
     """
 
     name: str
@@ -63,6 +65,8 @@ class Order:
     calibration: tuple[Path, ...]
     trained_on: tuple[str, ...] = ()
     measure: tuple[Path, ...] = ()
+    licence: str = "not stated"
+    citation: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -227,8 +231,8 @@ def _record(
             "tolerance": TOLERANCE,
         },
         "trained_on": list(order.trained_on),
-        "licence": "Apache-2.0",
-        "citation": "leukoscope, https://pypi.org/project/leukoscope",
+        "licence": order.licence,
+        "citation": order.citation,
     }
 
 

@@ -64,6 +64,8 @@ def command(
     normalization: Normalization | None,
     quantization: Quantization,
     output: Path | None,
+    licence: str,
+    citation: str,
     bundle_version: str,
 ) -> None:
     """Turn a trained Keras model into a bundle that devices run.
@@ -81,7 +83,14 @@ def command(
         original = load(model, names, normalization)
         into = output or Path(f"{original.architecture}-{quantization}")
         order = Order(
-            into.resolve().name, bundle_version, quantization, calibration, _trained_on(model), measure
+            into.resolve().name,
+            bundle_version,
+            quantization,
+            calibration,
+            _trained_on(model),
+            measure,
+            licence,
+            citation,
         )
         bundle, comparison = package(original, order, into, lambda line: click.echo(line, err=True))
     click.echo(
