@@ -56,6 +56,8 @@ def _folders(name: str, text: str, required: bool = False) -> Callable[[Any], An
 @click.option(
     "--bundle-version", default="1.0.0", show_default=True, help="Version to write into the manifest."
 )
+@click.option("--licence", default="not stated", show_default=True, help="Of the model, for its manifest.")
+@click.option("--citation", default="", help="How the model wants to be cited, for its manifest.")
 def command(
     model: Path,
     calibration: tuple[Path, ...],
