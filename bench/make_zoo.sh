@@ -12,7 +12,9 @@ sites=("${sources[@]}" --data "$data/bccd" --data "$data/raabin")
 leukoscope train --architecture mobilenet_v2 "${sources[@]}" --weights "$weights" --output "$runs/mobilenet_left_out"
 leukoscope train --architecture mobilenet_v2 "${sites[@]}" --start "$runs/mobilenet_left_out/model.keras" \
     --output "$runs/mobilenet"
-leukoscope train --architecture cnn "${sites[@]}" --size 96 --strength 0.5 --bfloat16 --output "$runs/cnn"
+leukoscope train --architecture cnn "${sites[@]}" --size 96 --strength 0.5 --bfloat16 --output "$runs/cnn_first"
+leukoscope train --architecture cnn "${sites[@]}" --size 96 --strength 0.2 --bfloat16 --epochs 14 \
+    --start "$runs/cnn_first/model.keras" --output "$runs/cnn"
 
 for run in mobilenet cnn; do
     name=$([ "$run" = cnn ] && echo cnn || echo mobilenet_v2)
