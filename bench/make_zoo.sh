@@ -14,7 +14,9 @@ leukoscope train --architecture mobilenet_v2 "${sites[@]}" --start "$runs/mobile
     --output "$runs/mobilenet"
 leukoscope train --architecture cnn "${sites[@]}" --size 96 --strength 0.5 --bfloat16 --output "$runs/cnn_first"
 leukoscope train --architecture cnn "${sites[@]}" --size 96 --strength 0.2 --bfloat16 --epochs 14 \
-    --start "$runs/cnn_first/model.keras" --output "$runs/cnn"
+    --start "$runs/cnn_first/model.keras" --output "$runs/cnn_second"
+leukoscope train --architecture cnn "${sites[@]}" --size 96 --strength 0.1 --bfloat16 --epochs 10 \
+    --start "$runs/cnn_second/model.keras" --output "$runs/cnn"
 
 for run in mobilenet cnn; do
     name=$([ "$run" = cnn ] && echo cnn || echo mobilenet_v2)

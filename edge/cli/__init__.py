@@ -16,6 +16,10 @@ from typing import Final
 
 import click
 
+# Pictures are spread over the cores here. A pool of threads inside each small product of NumPy's would only
+# have them wait for one another: NumPy reads this when it is first imported, which is later.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 from edge import __version__
 from edge.errors import LeukoscopeError
 from edge.text import printable
