@@ -165,7 +165,7 @@ class Session:
             self.publish(self.status("online"))
             with self._lock:
                 self._connection = connection
-                self._fresh = {**self._retained, **self._fresh}
+                self._fresh = dict(self._retained)  # what else was said before is old news by now
             connection.run()
         finally:
             with self._lock:
