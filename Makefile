@@ -13,7 +13,7 @@ SHELL := /bin/bash
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench picture install develop venv system clean
+.PHONY: help demo test check bench picture install uninstall runtime develop venv system clean
 
 help:
 	@cat <<-END
@@ -22,14 +22,19 @@ help:
 	make check     ruff and mypy alone
 	make bench     measure the throughput of classify against what this machine can do
 	make picture   draw the README's picture anew, docs/demo.png
-	make install   the program alone: $(BIN)/leukoscope
+	make runtime   the program alone: $(BIN)/leukoscope
 	make develop   the program, and what training, converting and testing need
 	make clean     remove $(VENV) and what the tools leave behind
+
+	On the device, as root (with sudo), see docs/operation.md:
+	make install     the program in /opt/leukoscope, and its two services
+	make uninstall   both away again; what was counted and configured stays
+	DRY_RUN=1 says what they would do, DESTDIR=DIR does it below a folder.
 
 	Another Python than python3 (3.11 to 3.13): make test PYTHON=python3.12
 	END
 
-demo: install
+demo: runtime
 	@$(BIN)/leukoscope demo
 
 test: check
@@ -44,7 +49,7 @@ bench: develop
 	@$(BIN)/python bench/throughput.py
 
 # Eight of the fields that a demonstration keeps, on a slide that shows all five kinds.
-picture: install
+picture: runtime
 	@$(BIN)/leukoscope demo --seed 5 --picture $(BIN)/fields.png > /dev/null
 	$(BIN)/python - <<-END
 	from PIL import Image
@@ -54,10 +59,10 @@ picture: install
 
 # The files .runtime and .develop in the environment say that an installation was finished.
 
-install: venv
+runtime: venv
 	@if [ ! $(BIN)/.runtime -nt setup.py ]; then
 	    echo "Installing leukoscope and the packages that it runs on into $(VENV)."
-	    $(PIP) -e .
+	    $(PIP) -e ".[dashboard]"
 	    touch $(BIN)/.runtime
 	fi
 
@@ -105,6 +110,12 @@ system:
 	fi
 	PATH=$$PATH:/usr/sbin:/usr/local/sbin command -v mosquitto > /dev/null || missing+=(mosquitto)
 	command -v mosquitto_sub > /dev/null || missing+=(mosquitto-clients)
+	# The tests open the dashboard's pages in it.
+	if [ -n "$(filter test,$(MAKECMDGOALS))" ]; then
+	    command -v chromium > /dev/null || missing+=(chromium)
+	    compgen -G '/usr/lib/postgresql/*/bin/initdb' > /dev/null || command -v initdb > /dev/null || missing+=(postgresql)
+	    command -v openssl > /dev/null || missing+=(openssl)
+	fi
 	if [ $${#missing[@]} -gt 0 ]; then
 	    root=$$([ "$$(id -u)" = 0 ] || echo sudo)
 	    if ! command -v apt-get > /dev/null || ! command -v $${root:-true} > /dev/null; then
@@ -116,6 +127,11 @@ system:
 	    $$root apt-get update -q
 	    $$root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$${missing[@]}"
 	fi
+
+# The services.
+
+install uninstall:
+	@DESTDIR="$(DESTDIR)" PYTHON="$(PYTHON)" systemd/install.sh $@ $(if $(DRY_RUN),--dry-run)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

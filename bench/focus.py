@@ -14,10 +14,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from edge.datasets.labelled import LabelledFolder
 from edge.inference.bundle import DEFAULT_MODEL, Bundle
 from edge.inference.classify import Classifier
 from edge.inference.decide import OperatingPoint
-from edge.labelled import LabelledFolder
 from edge.pipeline import Reader
 from edge.records import Frame, Image, Reason
 from edge.vision.crop import central

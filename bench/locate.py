@@ -27,7 +27,7 @@ from xml.etree import ElementTree
 import cv2
 import numpy as np
 
-from edge.images import decode
+from edge.pictures.images import decode
 from edge.records import Box, Frame, Image, ScaleSource
 from edge.vision.locate import locate
 from edge.vision.scale import RED_CELL_UM

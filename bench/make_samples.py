@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.images import load
+from edge.pictures.images import load
 from edge.records import Image
 from edge.sources.sprites import NEUTRAL, background, cut, nuclear
 

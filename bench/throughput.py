@@ -32,7 +32,7 @@ import numpy as np
 
 import edge
 from edge.inference.bundle import DEFAULT_MODEL, Bundle
-from edge.reading import keep_freed_memory
+from edge.pictures.reading import keep_freed_memory
 
 SAMPLES = Path(edge.__file__).parent / "samples" / "acevedo"
 LEAST = 3000

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from edge.evaluation import evaluate
+from edge.datasets.labelled import LabelledFolder, Part
+from edge.datasets.taxonomy import Names
 from edge.inference.bundle import Bundle
-from edge.labelled import LabelledFolder, Part
-from edge.reading import Settings, read_all
+from edge.pictures.reading import Settings, read_all
 from edge.records import View
+from edge.statistics.evaluation import evaluate
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +50,17 @@ class Measured:
         return {k: round(v, 4) if isinstance(v, float) else v for k, v in asdict(self).items()}
 
 
-def measure(bundle: Bundle, folder: Path, part: Part | None, view: View) -> Measured:
-    """Read every labelled picture of a folder, or of one part of it."""
-    source = LabelledFolder(folder)
+def measure(
+    bundle: Bundle,
+    folder: Path,
+    part: Part | None,
+    view: View,
+    names: Names | None = None,
+    record: Mapping[str, Part] | None = None,
+) -> Measured:
+    """Read every labelled picture of a folder, or of one part of it; `names` and `record` as `LabelledFolder`."""
+    source = LabelledFolder(folder, names, record)
+    source.settle()
     outcomes = []
     without_cell = 0
     for answer in read_all(source.pictures(part), Settings(bundle, view=view)):

@@ -7,25 +7,28 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+from ai_edge_litert.interpreter import Interpreter as Engine
 from numpy.typing import NDArray
 
-from convert.calibrate import Embedded, familiarity, temperature
-from convert.card import write_card
-from convert.gate import Comparison, check, compare
+from convert.gate import Comparison, better_order, check, compare
+from convert.layers import LayerError, compare_layers, costliest, table
 from convert.measure import Measured, measure
 from convert.quantize import Quantization, quantize
 from convert.source import Original
+from edge.datasets.labelled import Part
+from edge.datasets.taxonomy import Names, among
 from edge.errors import ConversionError
 from edge.inference.bundle import Bundle
+from edge.inference.calibration import Embedded, familiarity, temperature
+from edge.inference.card import write_card
 from edge.inference.classify import Classifier, raw_probabilities
-from edge.inference.interpreter import Interpreter
 from edge.inference.manifest import SCHEMA, Familiarity, Head, pack
 from edge.records import Image
 from edge.vision.crop import CROP_UM
@@ -42,6 +45,8 @@ _FILES = {"model.tflite", "manifest.json", "README.md"}
 
 _MOST_FITTED = 2500  # pictures a side of the split; more change no figure
 
+Watch = Callable[[Image], Iterable[Image]]
+
 
 @dataclass(frozen=True, slots=True)
 class Order:
@@ -57,6 +62,10 @@ class Order:
         measure: folders that are only measured on.
         licence: of the model, as a person writes it.
         citation: how the model wants to be cited.
+        match_stain: it was trained on crops in the reference's stain, see `edge.vision.stain`.
+        names: how names of classes in the folders are to be understood.
+        record: sides of pictures by SHA-256, as its training recorded them; others go by their hash.
+        layers: report how far each layer is from the original's.
     """
 
     name: str
@@ -67,18 +76,23 @@ class Order:
     measure: tuple[Path, ...] = ()
     licence: str = "not stated"
     citation: str = ""
+    match_stain: bool = False
+    names: Names = field(default_factory=Names)
+    record: Mapping[str, Part] = field(default_factory=dict)
+    layers: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Crops:
-    """Model inputs of one side of the split, located and whole, with the index of the class or -1."""
+    """Model inputs of one side of the split, located and whole, with the index of the class or -1, and the site."""
 
     images: Image
     targets: NDArray[np.int64]
+    sites: NDArray[np.str_]
 
 
 def package(
-    original: Original, order: Order, output: Path, report: Callable[[str], None]
+    original: Original, order: Order, output: Path, report: Callable[[str], None], watch: Watch = iter
 ) -> tuple[Bundle, Comparison]:
     """Make a bundle.
 
@@ -87,6 +101,7 @@ def package(
         order: what to make of it.
         output: the bundle's folder; replaced if it holds a bundle, refused if it holds anything besides.
         report: takes a line of progress.
+        watch: passes on crops that are read one by one, and may show how many.
 
     Raises:
         ConversionError: the folder is taken, the images do not do, or the gate was missed.
@@ -95,14 +110,14 @@ def package(
     if output.exists() and not (output.is_dir() and {p.name for p in output.iterdir()} <= _FILES):
         raise ConversionError(f"{output} exists and is not just a bundle; choose another --output")
     report("cutting cells out of the calibration pictures")
-    training = _crops(order.calibration, "train", original)
-    held_out = _crops(order.calibration, "validation", original)
+    training = _crops(order, "train", original)
+    held_out = _crops(order, "validation", original)
     report(f"converting to {order.quantization} with {len(training.images)} real crops")
     model = quantize(original.graph, order.quantization, training.images)
     output.parent.mkdir(parents=True, exist_ok=True)
     workplace = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
     try:
-        bundle, comparison = _fitted(original, order, model, training, held_out, workplace, report)
+        bundle, comparison = _fitted(original, order, model, training, held_out, workplace, report, watch)
         record = bundle.manifest.record
         record["measured"] = [m.record() for m in _measured(bundle, order, report)]
         record["gate"] = {"images": comparison.images, "agreement": round(comparison.agreement, 4),
@@ -119,17 +134,26 @@ def package(
     return Bundle.load(output), comparison
 
 
-def _crops(folders: tuple[Path, ...], part: Any, original: Original) -> _Crops:
+def _read(order: Order, folder: Path, part: Part) -> list[Item]:
+    return read(folder, part, order.names, order.record)
+
+
+def _crops(order: Order, part: Part, original: Original) -> _Crops:
     """Located and whole crops of one side of the split, an even choice of at most `_MOST_FITTED` pictures."""
-    items: list[Item] = [item for folder in folders for item in read(folder, part)]
+    items: list[Item] = [item for folder in order.calibration for item in _read(order, folder, part)]
     stride = -(-len(items) // _MOST_FITTED)
-    windows = cut(items[::stride], original.size)
+    windows = cut(items[::stride], original.size, match_stain=order.match_stain)
     place = {name: index for index, name in enumerate(original.classes)}
-    targets = np.array([place.get(item.kind, -1) for item in windows.items])
+    targets = np.array([place.get(among(item.kind, place) or "", -1) for item in windows.items])
     absent = [name for name, index in place.items() if not (targets == index).any()]
     if absent:
-        raise ConversionError(f"the {part} part of the calibration pictures shows no {', no '.join(absent)}")
-    return _Crops(np.concatenate([windows.crops, windows.whole]), np.concatenate([targets, targets]))
+        raise ConversionError(
+            f"the {part} part of the calibration pictures shows no {', no '.join(absent)}: what the model knows of it "
+            "cannot be fitted; add a folder that has some (`leukoscope data` counts them by side)"
+        )
+    sites = np.array([item.site for item in windows.items])
+    both = np.concatenate([windows.crops, windows.whole])
+    return _Crops(both, np.concatenate([targets, targets]), np.concatenate([sites, sites]))
 
 
 def _fitted(
@@ -140,6 +164,7 @@ def _fitted(
     held_out: _Crops,
     workplace: Path,
     report: Callable[[str], None],
+    watch: Watch,
 ) -> tuple[Bundle, Comparison]:
     """Write the bundle to a workplace, with everything but its measured figures, and pass the gate."""
     (workplace / "model.tflite").write_bytes(model)
@@ -148,16 +173,35 @@ def _fitted(
     _write_manifest(workplace, blank)
     classifier = Classifier(Bundle.load(workplace))
     report("fitting calibration and familiarity")
-    known = Embedded(_embeddings(classifier, training.images), training.targets)
-    held = Embedded(_embeddings(classifier, held_out.images), held_out.targets)
+    known = Embedded(_embeddings(classifier, watch(training.images)), training.targets, training.sites)
+    held = Embedded(_embeddings(classifier, watch(held_out.images)), held_out.targets, held_out.sites)
     manifest = classifier.bundle.manifest
     converted = np.stack([raw_probabilities(manifest, e) for e in held.embeddings])
     # A model with an output for other kinds must keep that, too.
     targets = np.where((held.targets < 0) & bool(original.others), classes, held.targets)
-    comparison = compare(
-        _original_probabilities(original, held_out.images), converted, targets, original.names
+    answers = original.answer(held_out.images)
+    comparison = compare(answers, converted, targets, original.names)
+    order_of_names = better_order(answers, targets, original.names)
+    if order_of_names:
+        report(
+            f"warning: only {comparison.accuracy[0]:.0%} of the crops are named right; the outputs "
+            f"{', '.join(original.names)} would fit better as {', '.join(order_of_names)}: look at --classes"
+        )
+
+    def layers() -> tuple[LayerError, ...]:
+        exact = quantize(original.graph, "float32", training.images)
+        return compare_layers(exact, model, training.images, original)
+
+    if order.layers:
+        for line in table(layers()):
+            report(line)
+    more = [how for how in ("int16x8", "float16", "float32") if how != order.quantization]
+    check(
+        comparison,
+        targets,
+        original.names,
+        lambda: f". Lost most in {costliest(layers())}; try {', '.join(more)}",
     )
-    check(comparison, targets, original.names)
     warmth = temperature(head, held, classes)
     fitted = familiarity(head, known, held, classes)
     record = _record(original, order, model, head, fitted, warmth, held_out.images[0], converted[0])
@@ -165,13 +209,8 @@ def _fitted(
     return Bundle.load(workplace), comparison
 
 
-def _embeddings(classifier: Classifier, crops: Image) -> NDArray[np.float32]:
+def _embeddings(classifier: Classifier, crops: Iterable[Image]) -> NDArray[np.float32]:
     return np.stack([classifier.embed(crop) for crop in crops])
-
-
-def _original_probabilities(original: Original, crops: Image) -> NDArray[np.float32]:
-    batches = (crops[i : i + 64].astype(np.float32) for i in range(0, len(crops), 64))
-    return np.concatenate([np.asarray(original.graph(batch, training=False)[0]) for batch in batches])
 
 
 def _nothing_known(original: Original) -> Familiarity:
@@ -207,8 +246,9 @@ def _record(
             "range": [0, 255],
             "crop_um": CROP_UM,
             "plasma": 240,
+            "stain": "matched" if order.match_stain else "as-is",
         },
-        "outputs": _outputs(model, len(head.bias), len(head.weights)),
+        "outputs": outputs_of(model),
         "sha256": hashlib.sha256(model).hexdigest(),
         "bytes": len(model),
         "calibration": {
@@ -236,16 +276,15 @@ def _record(
     }
 
 
-def _outputs(model: bytes, outputs: int, width: int) -> dict[str, Any]:
-    """Which of the model's outputs is which: told apart by shape, and the order the converter chose by type."""
-    found: dict[str, Any] = {}
-    for position, output in enumerate(Interpreter(model).outputs):
-        flat = len(output.shape) == 1
-        name = "features" if not flat else "probabilities" if output.shape == (outputs,) else "embedding"
-        found[name] = {"position": position, "shape": list(output.shape)}
-    if set(found) != {"probabilities", "embedding", "features"} or outputs == width:
-        raise ConversionError("the converted model does not have the three outputs of a bundle")
-    return found
+def outputs_of(model: bytes) -> dict[str, Any]:
+    """Where each output is, by its name in the model's signature."""
+    engine = Engine(model_content=model)
+    places = {int(output["index"]): position for position, output in enumerate(engine.get_output_details())}
+    named = engine.get_signature_runner().get_output_details()
+    return {
+        name: {"position": places[int(output["index"])], "shape": [int(n) for n in output["shape"][1:]]}
+        for name, output in sorted(named.items())
+    }
 
 
 def _measured(bundle: Bundle, order: Order, report: Callable[[str], None]) -> list[Measured]:
@@ -255,7 +294,7 @@ def _measured(bundle: Bundle, order: Order, report: Callable[[str], None]) -> li
         seen = folder.name in order.trained_on or folder in order.calibration
         for view in ("auto", "cell"):
             report(f"measuring on {folder.name}, view {view}")
-            figures.append(measure(bundle, folder, "test" if seen else None, view))
+            figures.append(measure(bundle, folder, "test" if seen else None, view, order.names, order.record))
     return [replace(m, trained=m.site in order.trained_on) for m in figures]
 
 

@@ -1,6 +1,6 @@
 """The program that runs on the device: pictures in, decided cells stored and published, until told to stop.
 
-    source ──(thread)──▶ FrameQueue ──▶ reader ──▶ store ──outbox──▶ session (thread) ──▶ broker
+    source ──(thread)──▶ FrameQueue ──▶ recorder ──▶ store ──outbox──▶ session (thread) ──▶ broker
 
 The thread that calls `Daemon.run` reads and stores. What ends any thread ends the daemon: nothing is caught
 just to go on.
@@ -12,48 +12,52 @@ import itertools
 import logging
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
-from pathlib import Path
 
 from edge import __version__, config
-from edge.config import FolderSettings, Settings, VirtualSlideSettings
-from edge.differential import Sample, differential
-from edge.framequeue import FrameQueue
+from edge.assembly import make_counter, make_reader, make_source
+from edge.commands.clerk import Clerk
+from edge.commands.desk import Desk
+from edge.commands.instrument import Instrument
+from edge.commands.requests import COMMANDS
+from edge.config import Settings
+from edge.differential import Sample
+from edge.errors import SourceError, StoreUnavailable
+from edge.health.clock import ClockWatch
+from edge.health.gauges import Gauges, report_conditions
+from edge.health.problems import Health
+from edge.health.prometheus import Exporter
+from edge.health.service import Progress, ServiceManager, Watchdog
+from edge.health.storage import Storage
 from edge.inference.bundle import Bundle
-from edge.inference.classify import Classifier
-from edge.inference.decide import OperatingPoint
-from edge.messages import (
-    Message,
-    Metrics,
-    Model,
-    Stamp,
-    cell_message,
-    metrics_message,
-    sample_message,
-    schema_messages,
-    status_message,
-)
-from edge.mqtt import Session, State
+from edge.mqtt import lastwords
+from edge.mqtt.connection import State
+from edge.mqtt.discovery import birth_topic, discovery_message
+from edge.mqtt.session import Session
 from edge.pipeline import Reader
-from edge.records import Frame, Verdict
-from edge.sources.base import FileFrame, ReadLog, Source, SourceEnded
-from edge.sources.folder import FolderSource
-from edge.sources.slide_scan import SlideSettings
-from edge.sources.virtual_slide import VirtualSlide
+from edge.recorder import Recorder, model_of
+from edge.records import View
+from edge.sources.base import Source, SourceEnded
+from edge.sources.framequeue import FrameQueue
 from edge.store import Store
-from edge.thumbnail import jpeg_data_uri
+from edge.wire.messages import Message, Model, Stamp, metrics_message, schema_messages, status_message
 
 log = logging.getLogger(__name__)
 
 QUEUE_FRAMES = 4
 TICK_S = 0.25
 """How long the daemon waits for a frame, or the source for one, before it looks after other things."""
-SAMPLE_S = 1.0
-"""The sample is published at most this often."""
 METRICS_S = 10.0
 FLUSH_S = 5.0
 """At the end, time for the broker to take what the outbox holds."""
+JOIN_S = 10.0
+OPENING_S = 300.0
+"""How long opening the database may take: a large one is read wholly, or taken over."""
+STOP_S = 60.0
+"""How long the end may take: the frame in hand, the outbox, a broker that no longer answers."""
+PROGRESS = {"source": 60.0, "broker session": 180.0}
+"""Seconds that one turn of each thread may take: a camera that is opened anew; a name server that is away."""
 
 
 class Daemon:
@@ -65,37 +69,72 @@ class Daemon:
         source: where frames come from, not yet open.
         reader: frame → decisions.
         bundle: the reader's model.
+        health: where its parts say what is wrong.
 
     Raises:
         ConfigError: the broker's password or a certificate cannot be read.
     """
 
     def __init__(
-        self, settings: Settings, *, store: Store, source: Source, reader: Reader, bundle: Bundle
+        self,
+        settings: Settings,
+        *,
+        store: Store,
+        source: Source,
+        reader: Reader,
+        bundle: Bundle,
+        health: Health | None = None,
     ) -> None:
         self.settings = settings
         self.store = store
         self.source = source
+        self.health = health or Health()
         self.reader = reader
         self.classes = bundle.classes
-        self.model = Model(bundle.name, bundle.sha256, reader.point.threshold)
         self.frames = FrameQueue(QUEUE_FRAMES, live=source.live)
+        self.gauges = Gauges()
+        self.exporter = Exporter(settings.metrics, self.health, version=__version__, model=bundle.name)
+        self.manager = ServiceManager()
+        self.progress = Progress(PROGRESS)
+        self.watchdog = Watchdog(self.manager, self.progress)
         self.session = Session(
             settings.mqtt,
             password=config.password(settings.mqtt),
             device=settings.device.name,
             outbox=store,
             status=self._status,
+            turned=lambda: self.progress.turn("broker session"),
+            health=self.health,
         )
-        self._stopping = False
+        self.clock = ClockWatch(self.health)
+        self.storage = Storage(store, self.health, turn=self._wait)
+        view: View = "field" if source.continuous else reader.view
+        self.instrument = Instrument(reader, store, view=view)
+        self.recorder = Recorder(
+            make_counter(settings, reader, continuous=source.continuous),
+            reader,
+            store,
+            device=settings.device.name,
+            thumbnails=settings.mqtt.thumbnails,
+            gauges=self.gauges,
+            instrument=self.instrument,
+            stored=self._stored,
+            insist=self.storage.insist,
+        )
+        desk = Desk(store, device=settings.device.name, classes=bundle.classes, target=settings.sample.target)
+        self.clerk = Clerk(
+            desk,
+            self.instrument,
+            self.session,
+            stamp=self._stamp,
+            prefix=settings.mqtt.prefix,
+            settle=self.recorder.settle,
+        )
+        self._stopping = self._why_told = False
         self._numbers = itertools.count()
-        self._read = self._decided = 0
         self._boot_id = ""
-        self._begun_at = 0.0
-        self._sample: Sample | None = None
-        self._sample_due_at: float | None = None
         self._metrics_due_at = 0.0
-        self._metrics_of = (0.0, 0)
+        self._status_told = 0, reader.point.threshold
 
     @classmethod
     def of(cls, settings: Settings) -> Daemon:
@@ -106,10 +145,14 @@ class Daemon:
             ConfigError: as the constructor.
         """
         bundle = Bundle.load(settings.model.name)
-        store = Store(settings.store.path)
-        reader = make_reader(settings, bundle)
+        store, health = Store(settings.store.path), Health()
         return cls(
-            settings, store=store, source=make_source(settings.source, store), reader=reader, bundle=bundle
+            settings,
+            store=store,
+            source=make_source(settings.source, store, health),
+            reader=make_reader(settings, bundle),
+            bundle=bundle,
+            health=health,
         )
 
     def stop(self) -> None:
@@ -124,99 +167,146 @@ class Daemon:
             StoreError: the database cannot be used.
         """
         with ExitStack() as stack:
-            stack.enter_context(self.store)
+            self.manager.extend(OPENING_S)
+            self.storage.open(device=self.settings.device.name, wait=self._wait_to_start)
+            stack.callback(self.store.close)
             self._boot_id = self.store.boot_id
+            self.instrument.open(device=self.settings.device.name, at=datetime.now(UTC))
+            self._status_told = 0, self.instrument.threshold  # it is said at each connection
             self.source.open()
             stack.callback(self.source.close)
-            self._begun_at = time.monotonic()
-            self._metrics_of = (self._begun_at, 0)
-            for message in schema_messages():
+            for message in schema_messages(COMMANDS):
                 self.session.publish(message)
-            self._sample = self.store.latest_sample()
-            self._say_sample()
+            self._introduce()
+            stack.enter_context(self.exporter)
+            self.clerk.open()
             self.session.start()
             stack.callback(self.session.stop, FLUSH_S)
             thread = threading.Thread(target=self._take_pictures, name="source", daemon=True)
             thread.start()
-            stack.callback(thread.join)
+            stack.callback(thread.join, JOIN_S)  # a source that hangs must not keep it from saying goodbye
             stack.callback(self.frames.close)
+            stack.callback(self._say_stopping)
             log.info("reading, as %s, with %s", self.settings.device.name, self.model.name)
+            self.manager.ready(self._state())
             self._loop()
+
+    def _introduce(self) -> None:
+        """Describe the device to Home Assistant, now and whenever it begins anew."""
+        settings = self.settings.home_assistant
+        if not settings.discovery:
+            return
+        message = discovery_message(
+            prefix=settings.prefix,
+            root=self.session.root,
+            device=self.settings.device.name,
+            version=__version__,
+            model=self.model.name,
+            classes=self.classes,
+        )
+
+        def heard(payload: bytes) -> None:
+            if payload == b"online":
+                self.session.publish(message)
+
+        self.session.publish(message)
+        self.session.listen(birth_topic(settings.prefix), heard)
+
+    def _wait_to_start(self) -> bool:
+        """The disk takes nothing: say so. Whether it is waited for, which is worth it under systemd only."""
+        self._why_told = self._why_told or lastwords.say(
+            self.settings.mqtt,
+            lastwords.status(self.settings.device.name, self.model, self.health.problems()),
+            device=self.settings.device.name,
+            password=config.password(self.settings.mqtt),
+        )
+        self.manager.status(self._state())
+        self.manager.extend(OPENING_S)
+        return self.manager.listens and not self._stopping
 
     def _take_pictures(self) -> None:
         failure: BaseException | None = None
         try:
             while not self._stopping:
+                self.progress.turn("source")
                 frame = self.source.read(TICK_S)
-                if frame is not None and not self.frames.put(frame):
-                    return
+                if frame is not None:
+                    with self.progress.resting("source"):  # waiting for room is waiting for the reader
+                        taken = self.frames.put(frame)
+                    if not taken:
+                        return
         except SourceEnded:
             log.info("the source has ended")
         except Exception as error:  # noqa: BLE001 - raised in the daemon's thread by `FrameQueue.get`
             failure = error
+        self.progress.rest("source")
         self.frames.close(failure)
 
     def _loop(self) -> None:
+        failure: SourceError | None = None
         try:
             while not self._stopping:
                 self.session.raise_failure()
                 frame = self.frames.get(TICK_S)
                 if frame is not None:
-                    self._take(frame)
-                now = time.monotonic()
-                if self._sample_due_at is not None and now >= self._sample_due_at:
-                    self._say_sample()
-                if now >= self._metrics_due_at:
-                    self._say_metrics(now)
+                    self.recorder.take(self.clerk.running(frame.captured_at), frame)
+                with suppress(StoreUnavailable):  # which `storage` notices; it is done at a later turn
+                    self.clerk.tick()
+                self.storage.look()
+                self._tell()
+                self.watchdog.feed()
         except SourceEnded:
             pass
-        if self._sample_due_at is not None:
-            self._say_sample()
+        except SourceError as error:
+            failure = error
+        self.recorder.settle()  # what a camera showed before it failed is decided, too
+        self.clerk.close()
+        if failure is not None:
+            raise failure
 
-    def _take(self, frame: Frame) -> None:
-        """Read a frame, and store what was decided, its messages and the file's mark as one."""
-        decisions = self.reader.read(frame)
-        self._read += 1
-        if not decisions and not isinstance(frame, FileFrame):
-            return
-        sample = self._sample_of(frame)
-        with self.store.write() as write:
-            if decisions:
-                write.sample(sample)
-            for decision in decisions:
-                ticket = write.ticket()
-                write.cell(
-                    ticket,
-                    decision,
-                    sample=sample.id,
-                    model=self.model.name,
-                    model_sha256=self.model.sha256,
-                )
-                flagged = decision.verdict is Verdict.FLAGGED
-                message = cell_message(
-                    Stamp(self.settings.device.name, self._boot_id, *ticket),
-                    decision,
-                    sample=sample.id,
-                    model=self.model,
-                    thumbnail=jpeg_data_uri(decision.cell.crop) if flagged else None,
-                )
-                write.message(ticket, message.topic, message.payload)
-            if isinstance(frame, FileFrame):
-                write.file_read(frame.key)
-        if decisions:
-            self._decided += len(decisions)
-            self._sample = sample
-            if self._sample_due_at is None:
-                self._sample_due_at = time.monotonic() + SAMPLE_S
-            self.session.notify()
+    def _wait(self) -> bool:
+        """A turn while the disk takes nothing; False where it is to end."""
+        self.session.raise_failure()
+        self._tell()
+        self.watchdog.feed()
+        time.sleep(TICK_S)
+        return not self._stopping
 
-    def _sample_of(self, frame: Frame) -> Sample:
-        """The sample that a frame's cells are counted for: the device's day, in UTC."""
-        day = frame.captured_at.astimezone(UTC).date().isoformat()
-        name = f"{self.settings.device.name}-{day}"
-        if self._sample is not None and self._sample.id == name:
-            return self._sample
-        return Sample(name, frame.captured_at, self.settings.sample.target)
+    def _stored(self, sample: Sample) -> None:
+        self.clerk.counted(sample)
+        self.session.notify()
+
+    def _tell(self) -> None:
+        """Publish metrics where they are due, and the status where something in it has changed."""
+        self.clock.look()
+        state = self.health.version, self.instrument.threshold
+        if state != self._status_told:
+            self._status_told = state
+            self.session.publish(self._status("online"))
+            self.manager.status(self._state())
+        now = time.monotonic()
+        if now >= self._metrics_due_at:
+            self._metrics_due_at = now + METRICS_S
+            report_conditions(self.health)
+            metrics = self.gauges.metrics(
+                queue=self.frames,
+                store=self.store,
+                source=self.source,
+                session=self.session,
+                health=self.health,
+            )
+            self.exporter.tell(metrics)
+            self.session.publish(metrics_message(self._stamp("metrics"), metrics, at=datetime.now(UTC)))
+
+    def _state(self) -> str:
+        """One line for `systemctl status`."""
+        return "; ".join(problem.text for problem in self.health.problems()) or (
+            f"reading, as {self.settings.device.name}"
+        )
+
+    def _say_stopping(self) -> None:
+        self.manager.stopping("ending: what waits is published")
+        self.manager.extend(STOP_S)
 
     def _stamp(self, topic: str) -> Stamp:
         """For what is published beside the outbox."""
@@ -224,64 +314,12 @@ class Daemon:
         return Stamp(self.settings.device.name, self._boot_id, self.store.last_seq, name)
 
     def _status(self, state: State) -> Message:
-        return status_message(self._stamp("status"), state, version=__version__, model=self.model)
-
-    def _say_sample(self) -> None:
-        self._sample_due_at = None
-        if self._sample is None:
-            return
-        tally = self.store.tally(self._sample.id)
-        counts = dict.fromkeys(self.classes, 0) | tally.accepted
-        result = differential(counts, flagged=tally.flagged)
-        self.session.publish(sample_message(self._stamp("sample"), self._sample, result))
-
-    def _say_metrics(self, now: float) -> None:
-        (then, read), self._metrics_of = self._metrics_of, (now, self._read)
-        self._metrics_due_at = now + METRICS_S
-        metrics = Metrics(
-            uptime_s=round(now - self._begun_at, 1),
-            frames=self._read,
-            cells=self._decided,
-            frames_per_s=round((self._read - read) / max(now - then, TICK_S), 2),
-            queue=len(self.frames),
-            dropped=self.frames.dropped,
-            outbox=self.store.outbox_depth(),
-            temperature_c=_temperature_c(),
-            throttled=_throttled(),
+        problems = self.health.problems() if state == "online" else ()
+        return status_message(
+            self._stamp("status"), state, version=__version__, model=self.model, problems=problems
         )
-        self.session.publish(metrics_message(self._stamp("metrics"), metrics, at=datetime.now(UTC)))
 
-
-def make_source(settings: FolderSettings | VirtualSlideSettings, read_log: ReadLog) -> Source:
-    """The source that the settings name, not yet open."""
-    if isinstance(settings, FolderSettings):
-        return FolderSource(settings.path, read_log)
-    return VirtualSlide(
-        SlideSettings(seed=settings.seed, cells=settings.cells, interval_s=settings.interval_s)
-    )
-
-
-def make_reader(settings: Settings, bundle: Bundle) -> Reader:
-    """A reader with the model's operating point as the settings have it."""
-    return Reader(
-        Classifier(bundle),
-        OperatingPoint.of(bundle, settings.model.threshold),
-        view=settings.model.view,
-        um_per_pixel=settings.model.um_per_pixel,
-    )
-
-
-def _temperature_c() -> float | None:
-    """The processor's temperature as Linux tells it, in °C."""
-    try:
-        return int(Path("/sys/class/thermal/thermal_zone0/temp").read_text("ascii")) / 1000
-    except (OSError, ValueError):
-        return None
-
-
-def _throttled() -> int | None:
-    """The Raspberry Pi's throttling bits, as `vcgencmd get_throttled` prints them."""
-    try:
-        return int(Path("/sys/devices/platform/soc/soc:firmware/get_throttled").read_text("ascii"), 16)
-    except (OSError, ValueError):
-        return None
+    @property
+    def model(self) -> Model:
+        """What names the cells, at the operating point of this moment."""
+        return model_of(self.reader)

@@ -6,7 +6,10 @@
     │   └── InputTooLarge           refused before it was decoded or unpacked
     ├── BundleError                 a model bundle is missing, altered or contradicts its manifest
     ├── SourceError                 a source of frames cannot be opened or has failed
+    │   └── SourceUnusable          it will not work by trying again: software or configuration must be changed
     ├── StoreError                  the database on the device cannot be used
+    │   ├── StoreUnavailable        not now: the disk is full, read-only or fails; the same may succeed later
+    │   └── StoreDamaged            its file is damaged; the daemon sets it aside when it next starts
     ├── SampleError                 a sample cannot be started or finished as asked
     ├── BrokerError                 the MQTT broker refuses us or cannot be reached at all
     ├── DataError                   a training or evaluation data set is not what was expected
@@ -42,8 +45,20 @@ class SourceError(LeukoscopeError):
     """A source of frames cannot be opened, or stopped delivering."""
 
 
+class SourceUnusable(SourceError):
+    """A source of frames cannot work as it is: trying again is useless, and the text says what to change."""
+
+
 class StoreError(LeukoscopeError):
     """The device's database cannot be opened, read or written."""
+
+
+class StoreUnavailable(StoreError):
+    """The disk does not take or give anything at the moment. Nothing was changed; the same may succeed later."""
+
+
+class StoreDamaged(StoreError):
+    """The database's file is damaged. The daemon keeps it aside when it next starts, and begins another."""
 
 
 class SampleError(LeukoscopeError):

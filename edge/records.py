@@ -1,6 +1,6 @@
 """What flows through the pipeline. One record an arrow; each names the one it was made from.
 
-    Frame ──locate──▶ Field ──crop──▶ Cell ──classify──▶ Prediction ──decide──▶ Decision
+    Frame ──locate──▶ Field ──crop──▶ Cell ──classify──▶ Prediction ──decide──▶ Decision ──merge──▶ Counted
 
 Records are frozen and do no I/O. The arrays in them are read-only from capture on (`Frame.of`).
 Pixels are counted from the top left corner of the frame; times are in UTC.
@@ -8,7 +8,7 @@ Pixels are counted from the top left corner of the frame; times are in UTC.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Literal, NamedTuple
@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]
 """Height × width × 3 of uint8, in R, G, B order."""
+
+_NO_PIXELS: Image = np.empty((0, 0, 3), np.uint8)
+_NO_PIXELS.flags.writeable = False
 
 View = Literal["auto", "cell", "field"]
 """How a picture is to be read: `cell` takes it whole as one cell, `field` looks for cells and takes
@@ -39,6 +42,26 @@ class Reason(StrEnum):
     UNFAMILIAR = "unfamiliar"
     POOR_IMAGE = "poor_image"
     CUT_OFF = "cut_off"
+
+
+class SkipReason(StrEnum):
+    """Why a frame of a live source was not read. Nothing is lost by it: cells show in other frames, too."""
+
+    KNOWN = "known"
+    """What it shows was read before, as often as it helps."""
+    EMPTY = "empty"
+    """There is nothing but plasma."""
+    TOO_DARK = "too_dark"
+    TOO_BRIGHT = "too_bright"
+    UNEVEN_LIGHT = "uneven_light"
+    MOVING = "moving"
+    """Blurred, and the stage moves."""
+    OUT_OF_FOCUS = "out_of_focus"
+    """Blurred, and the stage rests."""
+    WHITE_BALANCE = "white_balance"
+    """The plasma has another colour than in the sample's first good fields."""
+    STAIN = "stain"
+    """Cells are stained more or less strongly than in the sample's first good fields."""
 
 
 class ScaleSource(StrEnum):
@@ -85,6 +108,21 @@ class Quality(NamedTuple):
     brightness: float
 
 
+class Place(NamedTuple):
+    """Where something lies on the slide: a cell's middle, or the left upper corner of a frame.
+
+    Attributes:
+        region: a part of the slide within which places can be compared; a jump of the stage that could
+            not be followed begins a new one. Counted from 0 within a sample.
+        x: pixels of the camera's frame to the right of the region's first field's left edge; may be negative.
+        y: likewise, downwards from its top edge.
+    """
+
+    region: int
+    x: float
+    y: float
+
+
 class Scale(NamedTuple):
     """How large a pixel is, and how that is known."""
 
@@ -122,6 +160,10 @@ class Frame:
         image.flags.writeable = False
         return cls(image, number, captured_at, name)
 
+    def without_pixels(self) -> Frame:
+        """The same frame, its image given up, for what is to be remembered of it."""
+        return replace(self, image=_NO_PIXELS)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Field:
@@ -152,6 +194,8 @@ class Cell:
         scale: the scale that the crop was made at; None where the whole frame was taken.
         cut_off: it touches the edge of the frame.
         quality: how well it can be seen.
+        picture: the crop in the field's own colours, for people to look at; the same as `crop` unless the
+            model wants the stain matched.
     """
 
     field: Field
@@ -161,6 +205,7 @@ class Cell:
     scale: Scale | None
     cut_off: bool
     quality: Quality
+    picture: Image
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -207,3 +252,40 @@ class Decision:
     def cell(self) -> Cell:
         """The cell that was read."""
         return self.prediction.cell
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Counted:
+    """A cell that is counted: once on its slide, however often it was seen.
+
+    Attributes:
+        decision: its reading, over all views; its cell is the view that shows it best, whose frame may have
+            given up its pixels (`Frame.without_pixels`).
+        place: where it lies on the slide; None where its source does not show a slide's fields in turn.
+        views: in how many frames it was read.
+        first_seen_at: when the first of them was captured; UTC.
+        last_seen_at: when the last of them was captured; UTC.
+    """
+
+    decision: Decision
+    place: Place | None
+    views: int
+    first_seen_at: datetime
+    last_seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Keyframe:
+    """A reduced picture of a place on the slide, by which it is known again.
+
+    Attributes:
+        region: see `Place`.
+        x: of the frame's left edge, in pixels of the camera's frame, as `Place` counts them.
+        y: of its top edge.
+        image: height × width uint8 grey, at most 120 × 160, read-only.
+    """
+
+    region: int
+    x: float
+    y: float
+    image: NDArray[np.uint8]

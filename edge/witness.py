@@ -121,7 +121,7 @@ class Unending:
     """A source that gives nothing more, instead of ending, when the one within ends."""
 
     def __init__(self, source: Source) -> None:
-        self.live = source.live
+        self.live, self.continuous = source.live, source.continuous
         self._source = source
 
     def open(self) -> None:

@@ -1,4 +1,4 @@
-"""What batch normalisation must be told: to keep still in a pretrained backbone, and to settle elsewhere.
+"""What batch normalisation must be told at the end of an epoch: to settle.
 
 Dropout widens the activations that the normalisations after it see in training, and not on the device, so
 that their running statistics fit only the training (Li et al. 2019, CVPR, arXiv:1801.05134). Measured here
@@ -13,28 +13,26 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from models.architectures import leaves
+
 _MOMENTUM = 0.9  # over some tens of batches, enough to forget what was there before
 
 
-def freeze_nested(model: Any) -> None:
-    """Make the normalisation layers of a backbone constants, whatever its other layers do."""
-    for layer in model.layers:
-        for inner in getattr(layer, "layers", ()):
-            if isinstance(inner, keras.layers.BatchNormalization):
-                inner.trainable = False
-
-
 def settle(model: Any, batches: Iterable[Any]) -> None:
-    """Take the running statistics of a model's own normalisation layers anew, without dropout.
+    """Take the running statistics of the normalisation layers that learn anew, without dropout.
 
     Args:
         model: left as it is where it has no such layers.
         batches: some tens of batches of crops, as in training.
     """
-    norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    norms = [
+        layer
+        for layer in leaves(model)
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
+    ]
     if not norms:
         return
-    drops = [layer for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
+    drops = [layer for layer in leaves(model) if isinstance(layer, keras.layers.Dropout)]
     before = [layer.rate for layer in drops], [layer.momentum for layer in norms]
     for layer in drops:
         layer.rate = 0.0

@@ -1,18 +1,18 @@
-"""Train a network on windows of labelled cells: the loop, its checkpoints and its record.
+"""Train a network on windows of labelled cells: the loop.
 
-Plain cross-entropy with class weights, AdamW (Loshchilov and Hutter 2019), a warm-up and a cosine, and an
-exponential moving average of the weights, which is what is kept. The best epoch is chosen by the
-validation part; the test part is never looked at.
+What a step minimises is in `models.losses`, which pictures it sees in `models.sampling`, how far it moves in
+`models.schedule`, and what is kept of it in `models.run`. An exponential moving average of the weights is what is
+validated and kept (Polyak and Juditsky 1992). The test part is never looked at.
+
+All chance comes from the plan's seed and the epoch's number, so that a training that was interrupted ends where
+an uninterrupted one does, to the last bit on the same machine.
 """
 
 from __future__ import annotations
 
-import json
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,65 +22,20 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from edge.errors import DataError
-from models.architectures import Architecture, Stage, build
+from models.architectures import Architecture, Stage, build, release
 from models.augment import augment
-from models.datasets import CLASSES, OTHER
-from models.normalisation import freeze_nested, settle
+from models.between import between
+from models.losses import losses_of
+from models.normalisation import settle
+from models.plan import LABELS, Plan
+from models.run import Epoch, Report, Run, note_plan
+from models.sampling import class_weights_in_words, epoch_order, weights_of
+from models.schedule import optimiser_of, rate_after
 from models.windows import Windows
 
-LABELS = (*CLASSES, OTHER)
-"""What the logits stand for: the five classes, then everything else."""
+__all__ = ["LABELS", "Epoch", "Plan", "logits_of", "train"]
 
-_WARM_UP = 0.05  # share of a stage's steps
 _AVERAGE = 0.995  # of the old weights, each step; about the last 200 steps count
-_DECAY = 1e-4
-_SMOOTHING = 0.03
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What to train and how long.
-
-    Attributes:
-        architecture: one of `models.architectures.NAMES`.
-        size: side of the input in pixels.
-        batch: pictures a step.
-        epochs: of the last stage, None for the architecture's own.
-        patience: epochs without a better validation loss after which the last stage ends.
-        whole_share: share of crops zoomed out as a portrait taken whole.
-        weights: `imagenet` or a file.
-        strength: of the augmentation, 0 to 1, see `models.augment`.
-        start: a trained `.keras` model to go on from, with its last stage at a quarter of the rate.
-        bfloat16: compute in half width where the processor can, twice as fast; weights stay float32.
-        seed: of everything random.
-    """
-
-    architecture: str
-    size: int = 128
-    batch: int = 32
-    epochs: int | None = None
-    patience: int = 8
-    whole_share: float = 0.25
-    weights: str = "imagenet"
-    strength: float = 1.0
-    start: str | None = None
-    bfloat16: bool = False
-    seed: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Epoch:
-    """How one epoch went. Losses in nats; accuracy is the share right among the five classes."""
-
-    stage: str
-    number: int
-    loss: float
-    validation_loss: float
-    validation_accuracy: float
-    seconds: float
-
-
-Report = Callable[[str], None]
 
 
 def train(plan: Plan, training: Windows, validation: Windows, output: Path, report: Report) -> Path:
@@ -101,9 +56,9 @@ def train(plan: Plan, training: Windows, validation: Windows, output: Path, repo
             start from cannot be loaded.
     """
     output.mkdir(parents=True, exist_ok=True)
-    _same_plan(output / "plan.json", plan)
+    note_plan(output / "plan.json", plan)
     for part, windows in (("training", training), ("validation", validation)):
-        missing = [name for name in CLASSES if all(item.label != name for item in windows.items)]
+        missing = [name for name in plan.classes if all(item.label != name for item in windows.items)]
         if missing:
             raise DataError(f"no {part} pictures of: {', '.join(missing)}")
     keras.utils.set_random_seed(plan.seed)
@@ -111,25 +66,20 @@ def train(plan: Plan, training: Windows, validation: Windows, output: Path, repo
     keras.mixed_precision.set_global_policy("mixed_bfloat16" if plan.bfloat16 else "float32")
     architecture = _network(plan)
     keras.mixed_precision.set_global_policy("float32")
-    run = _Run(plan, architecture.model, kept, training, validation, output, report)
-    for number, stage in enumerate(architecture.stages):
-        later = {s.name for s in architecture.stages[number + 1 :]}
-        if not any(e.stage in later for e in run.epochs):
-            _run_stage(run, number, stage)
+    run = Run(plan, kept, output, report)
+    if not run.ended(architecture.stages[-1]):
+        weights = weights_of(training.items, plan)
+        report(f"a picture weighs on average: {class_weights_in_words(training.items, weights)}")
+        for number, stage in enumerate(architecture.stages):
+            if not any(run.of(later) for later in architecture.stages[number + 1 :]):
+                _train_stage(run, architecture, number, stage, training, weights, validation)
     return output / "model.keras"
-
-
-def _same_plan(path: Path, plan: Plan) -> None:
-    now = asdict(plan)
-    if path.exists() and json.loads(path.read_text("utf-8")) != now:
-        raise DataError(f"{path.parent} holds a training by another plan; choose another --output")
-    path.write_text(json.dumps(now, indent=1), "utf-8")
 
 
 def _network(plan: Plan) -> Architecture:
     weights = plan.weights if plan.start is None else "none"
     try:
-        built = build(plan.architecture, len(LABELS), plan.size, weights)
+        built = build(plan.architecture, len(plan.labels), plan.size, weights)
         if plan.start is not None:
             built.model.load_weights(plan.start)
     except DataError:
@@ -137,98 +87,113 @@ def _network(plan: Plan) -> Architecture:
     except Exception as error:  # Keras raises many kinds for a missing download or weights that do not fit
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise DataError(f"{plan.start or plan.weights}: the weights cannot be loaded: {why}") from error
-    if plan.start is None:
-        stages = built.stages
-    else:
-        stages = (Stage("continued", built.stages[-1].epochs // 2, built.stages[-1].rate / 4),)
-    if plan.epochs is not None:
-        tail = stages[-1]
-        stages = (*stages[:-1], Stage(tail.name, plan.epochs, tail.rate, tail.trainable))
-    return Architecture(built.model, stages)
+    *first, tail = built.stages
+    if plan.start is not None:
+        first, tail = [], Stage("continued", tail.epochs // 2, tail.rate / 4, tail.trainable)
+    tail = Stage(tail.name, plan.epochs or tail.epochs, plan.learning_rate or tail.rate, tail.trainable)
+    return Architecture(built.model, (*first, tail), built.frozen)
 
 
-def _targets(windows: Windows) -> NDArray[np.int64]:
-    return np.array([LABELS.index(item.label) for item in windows.items])
-
-
-def weights_of(windows: Windows) -> NDArray[np.float32]:
-    """A weight for each window: by the inverse roots of how many its class has, and how many its site.
-
-    Classes and sites then weigh more alike, and yet three basophils do not shout down everything else.
-    """
-    classes = Counter(item.label for item in windows.items)
-    sites = Counter(item.site for item in windows.items)
-    weight = [(classes[item.label] * sites[item.site]) ** -0.5 for item in windows.items]
-    return np.array(weight, np.float32) / np.float32(np.mean(weight))
-
-
-def _run_stage(run: _Run, number: int, stage: Stage) -> None:
+def _train_stage(
+    run: Run,
+    architecture: Architecture,
+    number: int,
+    stage: Stage,
+    training: Windows,
+    weights: NDArray[np.float32],
+    validation: Windows,
+) -> None:
     """Train one stage from its first epoch, or from where an earlier run of it stopped."""
-    for layer in run.model.layers:
-        layer.trainable = stage.trainable is None or layer.name in stage.trainable
-    freeze_nested(run.model)
-    order = np.random.default_rng([run.plan.seed, number])
-    steps = -(-len(run.training.items) // run.plan.batch)
-    rate = keras.optimizers.schedules.CosineDecay(
-        0.0,
-        stage.epochs * steps,
-        alpha=1e-3,
-        warmup_target=stage.rate,
-        warmup_steps=int(_WARM_UP * stage.epochs * steps),
-    )
-    optimiser = keras.optimizers.AdamW(rate, weight_decay=_DECAY, clipnorm=2.0)
-    optimiser.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
-    optimiser.build(run.model.trainable_variables)
-    average = [tf.Variable(v) for v in run.model.trainable_variables]
-    state = tf.train.Checkpoint(variables=run.model.variables, optimiser=optimiser.variables, average=average)
-    done = [e for e in run.epochs if e.stage == stage.name]
+    plan, model = run.plan, architecture.model
+    targets = _targets(training, plan)
+    release(architecture, stage)
+    optimiser = optimiser_of(plan, stage.rate, stage.epochs * -(-len(targets) // plan.batch))
+    optimiser.build(model.trainable_variables)
+    average = [tf.Variable(v) for v in model.trainable_variables]
+    state = tf.train.Checkpoint(variables=model.variables, optimiser=optimiser.variables, average=average)
+    done = len(run.of(stage))
     if done:
-        state.read(run.checkpoint(number, len(done))).expect_partial()
-    step = _step(run, optimiser, average)
+        run.restore(state, number, done)
+    step = step_of(plan, model, optimiser, average)
+    draw = np.random.default_rng([plan.seed, number])
     for epoch in range(1, stage.epochs + 1):
-        shuffled = order.permutation(len(run.training.items))
-        if epoch <= len(done):
+        order = epoch_order(targets, plan, draw)
+        if epoch <= done:
             continue
-        if run.stale(stage.name):
-            run.report(f"{stage.name}: no better validation loss for {run.plan.patience} epochs")
+        if run.ended(stage):
             break
-        began = time.monotonic()
-        loss = 0.0
-        for at in range(0, len(shuffled), run.plan.batch):
-            chosen = shuffled[at : at + run.plan.batch]
-            loss += float(step(run.training.images[chosen], run.targets[chosen], run.weights[chosen])) * len(
-                chosen
+        began, total = time.monotonic(), 0.0
+        if plan.schedule == "plateau":
+            optimiser.learning_rate = rate_after(run.scores(stage), stage.rate, plan)
+        crops_of = _augmentation(plan, training, (plan.seed, number, epoch))
+        mixing = np.random.default_rng([plan.seed, number, epoch])
+        for at in range(0, len(order), plan.batch):
+            chosen = order[at : at + plan.batch]
+            batch = crops_of(chosen), targets[chosen], weights[chosen]
+            if plan.between:
+                batch = between(*batch, len(plan.classes), plan.between, mixing)
+            total += float(step(*batch)) * len(chosen)
+            run.watch(stage, epoch, at + len(chosen), len(order))
+        with _averaged(model, average):
+            settle(model, (crops_of(chosen) for chosen in _settling(plan, len(targets))))
+            loss, accuracy, confusion = _validate(model, validation, plan)
+            if not np.isfinite([total, loss]).all():
+                raise DataError(
+                    f"{stage.name}: the loss is no number any more after epoch {epoch}: "
+                    f"choose a --learning-rate below {stage.rate:g}"
+                )
+            rate, took = float(optimiser.learning_rate), time.monotonic() - began
+            noted = Epoch(
+                stage.name, epoch, total / len(order), loss, accuracy, confusion, rate, took, plan.labels
             )
-            run.watch(stage, epoch, min(at + run.plan.batch, len(shuffled)), len(shuffled))
-        with _averaged(run.model, average):
-            settle(run.model, _settling(run))
-            validation_loss, accuracy = _validate(run)
-            took = time.monotonic() - began
-            run.add(Epoch(stage.name, epoch, loss / len(shuffled), validation_loss, accuracy, took))
-        state.write(run.checkpoint(number, epoch))
-        run.save_history()
-        run.forget_checkpoints_before(number, epoch)
+            run.add(noted, model.get_weights())
+        run.save(state, number, epoch)
 
 
-def _settling(run: _Run) -> Iterator[Any]:
-    """Batches of training crops, drawn at random, for `settle`."""
-    draw = np.random.default_rng(run.plan.seed)
-    count = min(64, len(run.training.items))
+def _augmentation(plan: Plan, windows: Windows, seed: tuple[int, ...]) -> Callable[[NDArray[np.int64]], Any]:
+    """Makes training crops of chosen pictures; the seed decides what is drawn.
+
+    A graph's random numbers go on from call to call and cannot be brought back to where they were. A graph of
+    its own for each epoch begins with numbers that follow from its seed.
+    """
+    graph_seed = int(np.random.default_rng(seed).integers(2**31))
+
+    def crops(images: Any) -> Any:
+        tf.compat.v1.set_random_seed(graph_seed)  # of the graph that is being made, not of TensorFlow
+        return augment(images, plan.size, plan.whole_share, plan.strength)
+
+    side = windows.images.shape[1]
+    graph = tf.function(crops, input_signature=[tf.TensorSpec([None, side, side, 3], tf.uint8)])
+    return lambda chosen: graph(windows.images[chosen])
+
+
+def _settling(plan: Plan, pictures: int) -> Iterator[NDArray[np.int64]]:
+    """Batches of pictures, drawn at random, for `settle`."""
+    draw = np.random.default_rng(plan.seed)
     for _ in range(60):
-        chosen = draw.choice(len(run.training.items), count, replace=False)
-        yield augment(run.training.images[chosen], run.plan.size, run.plan.whole_share, run.plan.strength)
+        yield draw.choice(pictures, min(64, pictures), replace=False)
 
 
-def _step(run: _Run, optimiser: Any, average: list[Any]) -> Any:
-    smooth = _SMOOTHING / len(LABELS)
+def step_of(plan: Plan, model: Any, optimiser: Any, average: list[Any]) -> Callable[..., Any]:
+    """Make the step: forward, gradients, optimiser, average.
 
-    def step(windows: Any, targets: Any, weights: Any) -> Any:
-        crops = augment(windows, run.plan.size, run.plan.whole_share, run.plan.strength)
-        wanted = tf.one_hot(targets, len(LABELS)) * (1 - _SMOOTHING) + smooth
+    Args:
+        plan: `size`, and what `losses_of` takes.
+        model: the network; its own penalties, L2 of kernels, are added to the loss.
+        optimiser: built for the model's trainable variables.
+        average: a variable for each of those, which follows it slowly.
+
+    Returns:
+        Takes n crops, n targets and n weights, and answers with the loss before the step.
+    """
+
+    def step(crops: Any, targets: Any, weights: Any) -> Any:
         with tf.GradientTape() as tape:
-            logits = tf.cast(run.model(crops, training=True), tf.float32)
-            loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(wanted, logits) * weights)
-        variables = run.model.trainable_variables
+            logits = tf.cast(model(crops, training=True), tf.float32)
+            loss = tf.reduce_mean(losses_of(plan, logits, targets) * weights)
+            if model.losses:
+                loss += tf.add_n([tf.cast(penalty, tf.float32) for penalty in model.losses])
+        variables = model.trainable_variables
         optimiser.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
         # Early on, an average over hundreds of steps would mostly remember the start.
         count = tf.cast(optimiser.iterations, tf.float32)
@@ -237,13 +202,13 @@ def _step(run: _Run, optimiser: Any, average: list[Any]) -> Any:
             mean.assign(keep * mean + (1 - keep) * value)
         return loss
 
-    side = run.training.images.shape[1]
     signature = [
-        tf.TensorSpec([None, side, side, 3], tf.uint8),
+        tf.TensorSpec([None, plan.size, plan.size, 3], tf.float32),
         tf.TensorSpec([None], tf.int64),
         tf.TensorSpec([None], tf.float32),
     ]
-    return tf.function(step, input_signature=signature)
+    compiled: Callable[..., Any] = tf.function(step, input_signature=signature)
+    return compiled
 
 
 @contextmanager
@@ -259,17 +224,26 @@ def _averaged(model: Any, average: list[Any]) -> Iterator[None]:
             variable.assign(value)
 
 
-def _validate(run: _Run) -> tuple[float, float]:
-    """Loss over located and whole crops, and the share right among cells of the five classes."""
-    targets = _targets(run.validation)
-    losses, right = [], []
-    for crops in (run.validation.crops, run.validation.whole):
-        logits = logits_of(run.model, crops)
-        chance = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
+def _targets(windows: Windows, plan: Plan) -> NDArray[np.int64]:
+    return np.array([plan.labels.index(item.label) for item in windows.items])
+
+
+def _validate(
+    model: Any, validation: Windows, plan: Plan
+) -> tuple[float, float, tuple[tuple[int, ...], ...]]:
+    """Loss over located and whole crops; accuracy and confusion of the located ones, see `Epoch`."""
+    targets, classes = _targets(validation, plan), len(plan.classes)
+    located, whole = logits_of(model, validation.crops), logits_of(model, validation.whole)
+    losses = []
+    for logits in (located, whole):
+        with np.errstate(all="ignore"):  # where training diverged, the loss will tell
+            chance = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
         losses.append(-chance[np.arange(len(targets)), targets].mean())
-        known = targets < len(CLASSES)
-        right.append((logits[:, : len(CLASSES)].argmax(1) == targets)[known].mean())
-    return float(np.mean(losses)), float(right[0])
+    known = targets < classes
+    accuracy = (located[:, :classes].argmax(1) == targets)[known].mean()
+    confusion = np.zeros((len(plan.labels), len(plan.labels)), np.int64)
+    np.add.at(confusion, (targets, located.argmax(1)), 1)
+    return float(np.mean(losses)), float(accuracy), tuple(map(tuple, confusion.tolist()))
 
 
 def logits_of(model: Any, crops: NDArray[np.uint8], batch: int = 64) -> NDArray[np.float32]:
@@ -278,69 +252,3 @@ def logits_of(model: Any, crops: NDArray[np.uint8], batch: int = 64) -> NDArray[
         model(crops[i : i + batch].astype(np.float32), training=False) for i in range(0, len(crops), batch)
     ]
     return np.concatenate([np.asarray(p, np.float32) for p in parts])
-
-
-class _Run:
-    """A training under way: what it learns from, its record, and what a later run needs to go on."""
-
-    def __init__(
-        self,
-        plan: Plan,
-        model: Any,
-        kept: Any,
-        training: Windows,
-        validation: Windows,
-        output: Path,
-        report: Report,
-    ) -> None:
-        self.plan, self.model, self.kept = plan, model, kept
-        self.training, self.validation = training, validation
-        self.output, self.report = output, report
-        self.targets = _targets(training)
-        self.weights = weights_of(training)
-        self.history = output / "history.json"
-        self.epochs = (
-            [Epoch(**row) for row in json.loads(self.history.read_text("utf-8"))]
-            if self.history.exists()
-            else []
-        )
-
-    def checkpoint(self, stage: int, epoch: int) -> str:
-        """Where the state after an epoch is kept: a file for each, so that one is whole at any moment."""
-        return str(self.output / "checkpoint" / f"{stage}-{epoch}")
-
-    def forget_checkpoints_before(self, stage: int, epoch: int) -> None:
-        """Remove what the record no longer points to."""
-        for file in (self.output / "checkpoint").iterdir():
-            if not file.name.startswith(f"{stage}-{epoch}."):
-                file.unlink()
-
-    def stale(self, stage: str) -> bool:
-        """Whether the last epochs of a stage brought nothing better."""
-        losses = [e.validation_loss for e in self.epochs if e.stage == stage]
-        return len(losses) - int(np.argmin(losses)) > self.plan.patience if losses else False
-
-    def watch(self, stage: Stage, epoch: int, done: int, of: int) -> None:
-        """Say now and then how far an epoch is."""
-        if done == of or (done // self.plan.batch) % 50 == 0:
-            self.report(f"{stage.name}: epoch {epoch} of {stage.epochs}, {done} of {of} pictures")
-
-    def add(self, epoch: Epoch) -> None:
-        """Note an epoch; the best so far by validation loss becomes the model."""
-        if epoch.validation_loss <= min((e.validation_loss for e in self.epochs), default=np.inf):
-            # A twin in full precision is what is kept: half-width operations cannot be converted.
-            self.kept.set_weights(self.model.get_weights())
-            partial = self.output / "partial.keras"
-            self.kept.save(partial)
-            partial.replace(self.output / "model.keras")
-        self.epochs.append(epoch)
-        self.report(
-            f"{epoch.stage}: epoch {epoch.number}: loss {epoch.loss:.4f}, "
-            f"validation {epoch.validation_loss:.4f}, {epoch.validation_accuracy:.2%} right, {epoch.seconds:.0f} s"
-        )
-
-    def save_history(self) -> None:
-        """Write the record of all epochs, whole or not at all."""
-        partial = self.history.with_suffix(".partial")
-        partial.write_text(json.dumps([asdict(e) for e in self.epochs], indent=1), "utf-8")
-        partial.replace(self.history)

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
+from brokers import CutProxy
 from helpers import Subscriber
 
-from edge.broker import PrivateBroker
+from edge.mqtt import flow
+from edge.mqtt import session as mqtt
+from edge.mqtt.broker import PrivateBroker
+from edge.store import Store
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +35,26 @@ def subscribe() -> Iterator[Callable[..., Subscriber]]:
             return subscriber
 
         yield make
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """A database of its own, open."""
+    with Store(tmp_path / "db") as opened:
+        yield opened
+
+
+@pytest.fixture
+def proxy(broker: PrivateBroker) -> Iterator[CutProxy]:
+    """A way to the broker that can be cut."""
+    running = CutProxy(broker.port)
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shortens what is long in a session for the sake of brokers, not of correctness."""
+    monkeypatch.setattr(mqtt, "BACKOFF_FIRST_S", 0.05)
+    monkeypatch.setattr(mqtt, "BACKOFF_LAST_S", 0.2)
+    monkeypatch.setattr(flow, "MARK_S", 0.1)

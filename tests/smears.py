@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 import edge
-from edge.labelled import Part, part_of
+from edge.datasets.labelled import Part, part_of
 
 SAMPLES = Path(edge.__file__).parent / "samples"
 
@@ -30,17 +30,19 @@ def samples(site: str) -> dict[str, tuple[Path, ...]]:
     return found
 
 
+def copies(picture: Path) -> Iterator[bytes]:
+    """A picture turned by thirty angles: no two look alike, and they fall on every side of the split."""
+    return (_turned(picture, turn) for turn in range(30))
+
+
 @cache
-def copies(picture: Path) -> tuple[bytes, ...]:
-    """A picture at thirty JPEG qualities: other bytes each, and so any side of the split."""
+def _turned(picture: Path, turn: int) -> bytes:
     with Image.open(picture) as image:
         pixels = image.convert("RGB")
-    made = []
-    for quality in range(60, 90):
-        file = io.BytesIO()
-        pixels.save(file, "JPEG", quality=quality)
-        made.append(file.getvalue())
-    return tuple(made)
+    file = io.BytesIO()
+    turned = pixels.rotate(12 * turn, Image.Resampling.BICUBIC, fillcolor=pixels.getpixel((2, 2)))
+    turned.save(file, "JPEG", quality=92)
+    return file.getvalue()
 
 
 def folder_a_class(folder: Path, *sites: str, needed: Mapping[Part, int] = NEEDED) -> Path:
@@ -62,6 +64,6 @@ def folder_a_class(folder: Path, *sites: str, needed: Mapping[Part, int] = NEEDE
 
 
 def _in_turn(pictures: tuple[Path, ...]) -> Iterator[bytes]:
-    for quality in range(30):
+    for turn in range(30):
         for picture in pictures:
-            yield copies(picture)[quality]
+            yield _turned(picture, turn)

@@ -7,16 +7,18 @@ import json
 import random
 from pathlib import Path
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge.datasets.labelled import LabelledFolder, part_of
+from edge.datasets.labels import Labels
 from edge.errors import DataError
-from edge.evaluation import BINS, THRESHOLDS, Outcome, evaluate
-from edge.labelled import LabelledFolder, part_of
-from edge.labels import Labels
-from edge.output import evaluation_text
+from edge.pictures.output import evaluation_text
 from edge.records import Reason
+from edge.statistics.evaluation import BINS, THRESHOLDS, Outcome, evaluate
+from edge.statistics.rates import Kappa
 
 CLASSES = ("a", "b", "c")
 
@@ -92,6 +94,7 @@ def test_coverage_moves_the_threshold_and_keeps_the_other_reasons() -> None:
     assert shares == sorted(shares, reverse=True)
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.sampled_from(CLASSES), st.integers(0, 5), st.integers(0, 5), st.integers(0, 5)),
@@ -156,7 +159,7 @@ def test_labels_are_found_by_the_end_of_a_name(tmp_path: Path) -> None:
     ("text", "why"),
     [
         ("", "needs the columns filename and class"),
-        ("file,label\na,b\n", "needs the columns filename and class"),
+        ("colour,shape\na,b\n", "needs the columns filename and class"),
         ("filename,class\nx.jpg,a\nx.jpg,b\n", "calls x.jpg both a and b"),
         ("filename,class\n" + "x" * 200_000 + ",a\n", "cannot be read"),
     ],
@@ -190,12 +193,47 @@ def test_a_folder_of_classes_and_one_with_a_csv(tmp_path: Path) -> None:
     assert {Path(name).name: label for name, label in found.items()} == {
         "1.png": "neutrophil",
         "2.png": "neutrophil",
-        "3.png": "ig",
+        "3.png": "immature granulocyte",
     }
     assert sum(len(list(folder.pictures(part))) for part in ("train", "validation", "test")) == 3
 
     write_csv(tmp_path, "filename,class\nloose.png,ig\n")
     folder = LabelledFolder(tmp_path)
-    assert [(Path(p.name).name, folder.label(p.name)) for p in folder.pictures(None)] == [("loose.png", "ig")]
+    assert [(Path(p.name).name, folder.label(p.name)) for p in folder.pictures(None)] == [
+        ("loose.png", "immature granulocyte")
+    ]
     with pytest.raises(DataError, match="no folder of labelled"):
         LabelledFolder(tmp_path / "labels.csv")
+
+
+def test_kappa_worked_out_by_hand() -> None:
+    # Cohen's own kind of example: 20 and 15 agreed, 5 and 10 not; observed 0.7, by chance 0.5.
+    kappa = Kappa.of(np.array([[20, 5], [10, 15]]))
+    assert kappa is not None
+    assert kappa.value == pytest.approx(0.4)
+    assert kappa.chance == pytest.approx(0.5)
+    assert (kappa.observed.count, kappa.observed.total) == (35, 50)
+    # Exact limits of 35 of 50 are 55.39 and 82.14 %.
+    assert (kappa.low, kappa.high) == pytest.approx((0.1079, 0.6428), abs=2e-4)
+
+
+def test_kappa_of_full_agreement_still_has_a_lower_limit() -> None:
+    kappa = Kappa.of(np.diag([10, 10]))
+    assert kappa is not None
+    assert kappa.value == kappa.high == 1
+    assert kappa.low == pytest.approx(2 * 0.025 ** (1 / 20) - 1)
+
+
+@pytest.mark.parametrize("confusion", [[[0, 0], [0, 0]], [[7, 0], [0, 0]]])
+def test_kappa_is_not_defined_where_chance_explains_all(confusion: list[list[int]]) -> None:
+    assert Kappa.of(np.array(confusion)) is None
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(st.integers(0, 30), min_size=3, max_size=3), min_size=3, max_size=3))
+def test_kappa_lies_within_its_limits(confusion: list[list[int]]) -> None:
+    kappa = Kappa.of(np.array(confusion))
+    if kappa is not None:
+        assert kappa.low <= kappa.value + 1e-12
+        assert kappa.value <= kappa.high + 1e-12
+        assert kappa.high <= 1 + 1e-12

@@ -10,9 +10,9 @@ import pytest
 from helpers import MORNING
 
 from edge.errors import SourceError
-from edge.framequeue import FrameQueue
 from edge.records import Frame
 from edge.sources.base import SourceEnded
+from edge.sources.framequeue import FrameQueue
 
 
 def frame(number: int) -> Frame:

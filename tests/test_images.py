@@ -15,7 +15,7 @@ import pytest
 from PIL import Image as Pillow
 
 from edge.errors import InputError, InputTooLarge
-from edge.images import decode, load
+from edge.pictures.images import decode, load
 from edge.records import Image
 
 FORMATS = [
@@ -221,7 +221,7 @@ def test_no_remark_of_pillow_reaches_the_user(tmp_path: Path) -> None:
 import sys
 from pathlib import Path
 from edge.errors import InputError
-from edge.images import load
+from edge.pictures.images import load
 for name in sys.argv[1:]:
     try:
         load(Path(name))

@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 from PIL import Image as Pillow
 
-from edge import archives, fetch
 from edge.errors import InputError, InputTooLarge
-from edge.inputs import Input, Inputs
+from edge.pictures import archives, fetch
+from edge.pictures.inputs import Input, Inputs
 
 
 def picture(shade: int = 120, kind: str = "PNG") -> bytes:

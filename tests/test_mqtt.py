@@ -1,143 +1,27 @@
-"""The broker session against a real Mosquitto: cut, killed, refusing, encrypted."""
+"""The broker session against a real Mosquitto: order, status, cuts, restarts, the end."""
 
 from __future__ import annotations
 
-import os
-import shutil
 import socket
-import subprocess
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from brokers import CutProxy, put, seqs, session
 from helpers import Subscriber, until
 
-from edge import mqtt as module
-from edge.broker import PrivateBroker
-from edge.config import Mqtt, Tls
-from edge.errors import ConfigError, StoreError
-from edge.messages import Message, Model, Stamp, status_message
-from edge.mqtt import Session, State
+from edge.config import Mqtt
+from edge.errors import StoreError
+from edge.mqtt import connection, flow
+from edge.mqtt.broker import PrivateBroker
+from edge.mqtt.session import Session
 from edge.store import Store
+from edge.wire.messages import Message
 
 Subscribe = Callable[..., Subscriber]
-MODEL = Model("cnn-int8", "ab" * 32, 0.85)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store(tmp_path / "db") as opened:
-        yield opened
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shorten what is long for the sake of brokers, not of correctness."""
-    monkeypatch.setattr(module, "BACKOFF_FIRST_S", 0.05)
-    monkeypatch.setattr(module, "BACKOFF_LAST_S", 0.2)
-    monkeypatch.setattr(module, "MARK_S", 0.1)
-
-
-@contextmanager
-def session(
-    store: Store, port: int, device: str, *, password: str | None = None, **settings: object
-) -> Iterator[Session]:
-    def status(state: State) -> Message:
-        stamp = Stamp(device, store.boot_id, store.last_seq, f"{store.boot_id}-{state}")
-        return status_message(stamp, state, version="0.1.0", model=MODEL)
-
-    running = Session(
-        Mqtt.model_validate({"host": "127.0.0.1", "port": port, **settings}),
-        password=password,
-        device=device,
-        outbox=store,
-        status=status,
-    )
-    running.start()
-    try:
-        yield running
-    finally:
-        running.stop(flush_s=10)
-        running.raise_failure()
-
-
-def put(store: Store, count: int, topic: str = "cell/accepted", payload: str = "") -> None:
-    with store.write() as write:
-        for _ in range(count):
-            ticket = write.ticket()
-            text = payload or f'{{"seq": {ticket.seq}, "id": "{ticket.id}"}}'
-            write.message(ticket, topic, text)
-
-
-def seqs(subscriber: Subscriber) -> list[int]:
-    return [payload["seq"] for payload in subscriber.cells()]
-
-
-class CutProxy:
-    """A TCP connection to the broker that can be cut at any byte, as a radio link is."""
-
-    def __init__(self, port: int) -> None:
-        self.lets_in = True
-        self.connections = 0
-        self._target = port
-        self._pairs: list[tuple[socket.socket, socket.socket]] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        self._threads = [threading.Thread(target=self._accept)]
-        self._threads[0].start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                near, _ = self._listener.accept()
-            except OSError:
-                return
-            if not self.lets_in:
-                near.close()
-                continue
-            self.connections += 1
-            far = socket.create_connection(("127.0.0.1", self._target))
-            self._pairs.append((near, far))
-            for pair in ((near, far), (far, near)):
-                self._threads.append(threading.Thread(target=self._forward, args=pair))
-                self._threads[-1].start()
-
-    def _forward(self, source: socket.socket, sink: socket.socket) -> None:
-        with suppress(OSError):
-            while data := source.recv(500):
-                sink.sendall(data)
-        _end(source, sink)
-
-    def cut(self) -> None:
-        for pair in self._pairs:
-            _end(*pair)
-
-    def close(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self._threads[0].join()
-        self.cut()
-        for thread in self._threads:
-            thread.join()
-        for pair in self._pairs:
-            for end in pair:
-                end.close()
-
-
-def _end(*ends: socket.socket) -> None:
-    for end in ends:
-        with suppress(OSError):
-            end.shutdown(socket.SHUT_RDWR)
-
-
-@pytest.fixture
-def proxy(broker: PrivateBroker) -> Iterator[CutProxy]:
-    running = CutProxy(broker.port)
-    yield running
-    running.close()
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 @pytest.mark.parametrize("protocol", ["5", "3.1.1"])
@@ -194,7 +78,7 @@ def test_a_connection_cut_again_and_again_loses_nothing(
     firsts = list(dict.fromkeys(seqs(subscriber)))
     assert firsts == sorted(firsts), "a repeat never lets a later message overtake"
     repeats = len(subscriber.cells()) - 400
-    assert repeats <= proxy.connections * module.WINDOW
+    assert repeats <= proxy.connections * flow.WINDOW
     assert proxy.connections >= 3, "the cuts hit"
 
 
@@ -227,7 +111,7 @@ def test_a_device_that_is_soon_back_was_never_offline(
     proxy: CutProxy,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "WILL_DELAY_S", 1)
+    monkeypatch.setattr(connection, "WILL_DELAY_S", 1)
     with session(store, proxy.port, "flap") as running:
         subscriber = subscribe(broker)
         until(lambda: subscriber.of("flap/status"), "it is online")
@@ -249,7 +133,7 @@ def test_a_device_that_vanishes_is_reported_offline_by_its_will(
     protocol: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "WILL_DELAY_S", 1)
+    monkeypatch.setattr(connection, "WILL_DELAY_S", 1)
     device = f"gone-{protocol[0]}"
     with session(store, proxy.port, device, protocol=protocol):
         subscriber = subscribe(broker)
@@ -277,104 +161,6 @@ def test_nothing_beside_the_outbox_is_kept_for_a_broker_that_is_away_unless_reta
         until(lambda: subscriber.of("away/metrics"), "metrics arrived")
     assert subscriber.of("away/sample") == [{"n": 2}]
     assert subscriber.of("away/metrics") == [{"now": True}]
-
-
-def readable(*paths: Path) -> None:
-    """Mosquitto, started by root, reads its files as another user."""
-    for path in paths:
-        path.chmod(0o644)
-        for parent in path.parents:
-            if os.access(parent, os.W_OK) and parent.stat().st_uid == os.getuid() and parent != Path("/"):
-                parent.chmod(parent.stat().st_mode | 0o755)
-
-
-def test_what_the_broker_refuses_stays_and_is_offered_again(
-    store: Store,
-    subscribe: Subscribe,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    monkeypatch.setattr(module, "REFUSED_RETRY_S", 0.5)
-    acl = tmp_path / "acl"
-    acl.write_text("topic read #\ntopic write leukoscope/+/status\ntopic write leukoscope/+/cell/accepted\n")
-    readable(acl)
-    with PrivateBroker(f"allow_anonymous true\nacl_file {acl}") as strict:
-        subscriber = subscribe(strict)
-        put(store, 30, "cell/flagged")
-        put(store, 30)
-        with session(store, strict.port, "refused"):
-            until(lambda: store.outbox_depth() == 30, "the accepted ones went past the refused ones")
-            assert "the broker refuses messages" in caplog.text
-            assert set(seqs(subscriber)) == set(range(31, 61))
-            acl.write_text("topic readwrite #\n")
-            strict.reload()
-            until(lambda: store.outbox_depth() == 0, "the refused ones were offered again")
-    assert set(seqs(subscriber)) == set(range(1, 61))
-
-
-def test_a_message_larger_than_the_broker_takes_does_not_stop_the_others(
-    store: Store, subscribe: Subscribe, caplog: pytest.LogCaptureFixture
-) -> None:
-    with PrivateBroker("allow_anonymous true\nmax_packet_size 4000") as small:
-        subscriber = subscribe(small)
-        put(store, 1, payload='{"seq": 1, "thumbnail": "' + "A" * 5000 + '"}')
-        put(store, 3)
-        with session(store, small.port, "small"):
-            until(lambda: store.outbox_depth() == 1, "the others arrived")
-    assert seqs(subscriber) == [2, 3, 4]
-    assert "larger than it takes" in caplog.text
-
-
-def test_a_wrong_password_is_told_and_the_right_one_gets_in(
-    store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    passwords = tmp_path / "passwords"
-    passwords.touch()
-    subprocess.run(["mosquitto_passwd", "-b", passwords, "pi", "right"], check=True, capture_output=True)
-    readable(passwords)
-    put(store, 1)
-    with PrivateBroker(f"allow_anonymous false\npassword_file {passwords}") as locked:
-        with session(store, locked.port, "locked", username="pi", password="wrong"):
-            until(lambda: "refuses the connection: Not authorized" in caplog.text, "the refusal was told")
-        assert store.outbox_depth() == 1
-        assert "wrong" not in caplog.text
-        with session(store, locked.port, "locked", username="pi", password="right"):
-            until(lambda: store.outbox_depth() == 0, "it got in")
-
-
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes its certificates with openssl")
-@pytest.mark.filterwarnings("ignore:Exception ignored in. <ssl.SSLSocket")  # paho leaves a refused one open
-def test_tls_trusts_its_authority_and_no_other(
-    store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    for name in ("own", "other"):
-        subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
-             "-nodes", "-keyout", tmp_path / f"{name}.key", "-out", tmp_path / f"{name}.pem",
-             "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"],
-            check=True, capture_output=True,
-        )  # fmt: skip
-    readable(tmp_path / "own.key", tmp_path / "own.pem")
-    put(store, 1)
-    lines = f"allow_anonymous true\ncertfile {tmp_path / 'own.pem'}\nkeyfile {tmp_path / 'own.key'}"
-    with PrivateBroker(lines) as encrypted:
-        with session(store, encrypted.port, "tls", tls=Tls(ca=tmp_path / "other.pem")):
-            until(lambda: "CERTIFICATE_VERIFY_FAILED" in caplog.text, "the stranger was turned away")
-        assert store.outbox_depth() == 1
-        with session(store, encrypted.port, "tls", tls=Tls(ca=tmp_path / "own.pem")):
-            until(lambda: store.outbox_depth() == 0, "it got through")
-
-
-def test_a_missing_certificate_is_one_sentence(store: Store) -> None:
-    with pytest.raises(ConfigError, match=r"\[mqtt.tls\] /nowhere/ca.pem: No such file"):
-        Session(
-            Mqtt(tls=Tls(ca=Path("/nowhere/ca.pem"))),
-            password=None,
-            device="x",
-            outbox=store,
-            status=lambda _: Message("status", "{}"),
-        )
 
 
 def test_stopping_without_a_broker_waits_for_none(store: Store, caplog: pytest.LogCaptureFixture) -> None:

@@ -15,7 +15,7 @@ from edge.cli import COMMANDS
 from edge.inference.bundle import DEFAULT_MODEL
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("edge", "models", "convert")
+PACKAGES = ("edge", "models", "convert", "dashboard", "fleet")
 INSTALL_S = 600
 
 
@@ -63,7 +63,13 @@ def shipped() -> set[str]:
     sources = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
     samples = [path for path in (ROOT / "edge" / "samples").rglob("*") if path.is_file()]
     zoo = [path for path in (ROOT / "models" / "zoo").glob("*/*") if path.is_file()]
-    return {str(path.relative_to(ROOT)) for path in (*sources, *samples, *zoo)}
+    folders = [ROOT / "dashboard" / name for name in ("templates", "static", "strings/en")]
+    pages = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    pages.append(ROOT / "fleet" / "schema.sql")
+    report = ROOT / "edge" / "report"
+    reports = [report / "criteria.example.toml", *(report / "fonts").iterdir()]
+    reports.append(ROOT / "edge" / "doctor" / "golden.json")
+    return {str(path.relative_to(ROOT)) for path in (*sources, *samples, *zoo, *pages, *reports)}
 
 
 def test_the_wheel_holds_every_module_model_and_sample_and_nothing_else(wheel: Path) -> None:

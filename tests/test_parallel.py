@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from edge.parallel import AHEAD, in_order
+from edge.pictures.parallel import AHEAD, in_order
 
 
 def test_answers_come_in_order_though_the_first_is_slowest() -> None:

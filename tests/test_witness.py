@@ -6,8 +6,8 @@ from contextlib import suppress
 
 import numpy as np
 
+from edge.assembly import make_reader
 from edge.config import Settings
-from edge.daemon import make_reader
 from edge.inference.bundle import Bundle
 from edge.records import Box
 from edge.sources.base import SourceEnded

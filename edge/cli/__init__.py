@@ -28,10 +28,21 @@ COMMANDS: Final = (
     "classify",
     "run",
     "demo",
+    "sample",
+    "report",
     "models",
     "config",
+    "cameras",
+    "doctor",
+    "forget-device",
     "bench",
+    "dashboard",
+    "collect",
+    "data",
+    "balance",
+    "adapt",
     "train",
+    "average",
     "convert",
     "evaluate",
 )
@@ -59,7 +70,7 @@ class _Commands(click.Group):
         """Import a command; None where there is none of that name."""
         if cmd_name not in COMMANDS:
             return None
-        command = importlib.import_module(f"edge.cli.{cmd_name}").command
+        command = importlib.import_module(f"edge.cli.{cmd_name.replace('-', '_')}").command
         assert isinstance(command, click.Command)
         return command
 

@@ -49,7 +49,7 @@ def command(model: str | None, seconds: float) -> None:
 def _measure(bundle: Bundle, seconds: float, cells: list[bytes], fields: list[bytes]) -> None:
     import numpy as np
 
-    from edge.output import table
+    from edge.pictures.output import table
 
     rows = []
     for kind, pictures in (("cell", cells), ("field", fields)):
@@ -77,8 +77,8 @@ def _for(seconds: float, pictures: list[bytes]) -> Iterator[bytes]:
 
 def _stages(bundle: Bundle, pictures: Iterator[bytes]) -> Iterator[tuple[float, ...]]:
     """The seconds that each of `STAGES` takes, picture by picture."""
-    from edge.images import decode
     from edge.inference.classify import Classifier
+    from edge.pictures.images import decode
     from edge.records import Frame
     from edge.vision.crop import cells_of
     from edge.vision.locate import locate
@@ -90,7 +90,7 @@ def _stages(bundle: Bundle, pictures: Iterator[bytes]) -> Iterator[tuple[float, 
         decoded = time.perf_counter()
         field = locate(frame, view="auto", um_per_pixel=None)
         located = time.perf_counter()
-        cells = cells_of(field, view="auto", size=classifier.input_size)
+        cells = cells_of(field, view="auto", size=classifier.input_size, match_stain=classifier.match_stain)
         cropped = time.perf_counter()
         for cell in cells:
             classifier.predict(cell)
@@ -99,8 +99,8 @@ def _stages(bundle: Bundle, pictures: Iterator[bytes]) -> Iterator[tuple[float, 
 
 def _rate(bundle: Bundle, view: View, pictures: Iterator[bytes]) -> float:
     """Pictures a second, read as `classify` does."""
-    from edge.inputs import Input
-    from edge.reading import Settings, read_all
+    from edge.pictures.inputs import Input
+    from edge.pictures.reading import Settings, read_all
 
     started = time.perf_counter()
     count = sum(

@@ -21,9 +21,9 @@ from edge.records import Decision, Image, Verdict, View
 from edge.text import printable
 
 if TYPE_CHECKING:
-    from edge.evaluation import Evaluation, Outcome
-    from edge.labels import Labels
-    from edge.reading import Answer
+    from edge.datasets.labels import Labels
+    from edge.pictures.reading import Answer
+    from edge.statistics.evaluation import Evaluation, Outcome
 
 CAUTION = "A first-pass aid for research: a person signs each result."
 
@@ -93,7 +93,7 @@ class _Labelled:
 
     def report(self, classes: tuple[str, ...]) -> Evaluation:
         """Work out the figures."""
-        from edge.evaluation import evaluate
+        from edge.statistics.evaluation import evaluate
 
         return evaluate(self._outcomes, classes, without_cell=self._without_cell)
 
@@ -181,11 +181,11 @@ def command(
 
     Exit status: 0 all read, 1 some input could not be read, 2 the command line is wrong.
     """
+    from edge.datasets.labels import Labels
     from edge.inference.bundle import DEFAULT_MODEL, Bundle
-    from edge.inputs import Inputs
-    from edge.labels import Labels
-    from edge.output import WRITERS, evaluation_text
-    from edge.reading import Settings, read_all
+    from edge.pictures.inputs import Inputs
+    from edge.pictures.output import WRITERS, evaluation_text
+    from edge.pictures.reading import Settings, read_all
 
     bundle = Bundle.load(model or DEFAULT_MODEL)
     labelled = _Labelled(Labels.read(labels_csv)) if labels_csv else None

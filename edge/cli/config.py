@@ -35,13 +35,13 @@ def command() -> None:
 def check(config: Path) -> None:
     """Say whether `leukoscope run` could start with this configuration, and if not, why.
 
-    Reads the file, the model, the password and the certificates, and looks for the watched folder. Asks
-    nothing of the broker.
+    Reads the file, the model, the passwords and the certificates, and looks for the watched folder. Asks
+    nothing of the broker, nor of a camera.
     """
-    from edge.config import FolderSettings, load, password
+    from edge.config import FolderSettings, VideoSettings, camera_login, load, password
     from edge.errors import SourceError
     from edge.inference.bundle import Bundle
-    from edge.mqtt import tls_context
+    from edge.mqtt.client import tls_context
 
     settings = load(config)
     Bundle.load(settings.model.name)
@@ -49,6 +49,8 @@ def check(config: Path) -> None:
     tls_context(settings.mqtt)
     if isinstance(settings.source, FolderSettings) and not settings.source.path.is_dir():
         raise SourceError(f"{config}: [source] path: there is no folder {settings.source.path}")
+    if isinstance(settings.source, VideoSettings):
+        camera_login(settings.source)
     click.echo(f"{config}: good")
 
 

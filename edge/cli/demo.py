@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge.cli.quiet import libraries_silenced
+from edge.errors import MissingExtra
 from edge.text import printable
 
 if TYPE_CHECKING:
-    from edge.broker import PrivateBroker
     from edge.daemon import Daemon
+    from edge.mqtt.broker import PrivateBroker
     from edge.witness import Tally, Witness
 
 DEVICE = "demo"
@@ -38,13 +39,19 @@ REDRAW_S = 0.2
     "--picture", type=click.Path(path_type=Path, dir_okay=False), help="Where the fields are drawn."
 )
 @click.option("--keep", is_flag=True, help="Stay on the broker after the last field, until Ctrl-C.")
-def command(cells: int, seed: int, picture: Path | None, keep: bool) -> None:
+@click.option(
+    "--dashboard/--no-dashboard",
+    "dashboard",
+    default=None,
+    help="Serve the page too, to browsers on this machine. Default: where the extra 'dashboard' is installed.",
+)
+def command(cells: int, seed: int, picture: Path | None, keep: bool, dashboard: bool | None) -> None:
     """Watch the whole chain at work: a microscope, its cells named and flagged, published over MQTT.
 
     The slide is made up of real cells, so what is found can be compared with what lies there. Everything
     runs on this machine: a private Mosquitto on a free port, a database that is deleted at the end.
     """
-    from edge.broker import PrivateBroker
+    from edge.mqtt.broker import PrivateBroker
 
     if picture is not None and not picture.parent.is_dir():
         raise click.BadParameter(f"{picture}: there is no such folder.", param_hint="--picture")
@@ -55,7 +62,12 @@ def command(cells: int, seed: int, picture: Path | None, keep: bool) -> None:
         click.echo(f"A virtual slide of {cells} white cells, read by {daemon.model.name}.")
         click.echo("A first-pass aid: a person signs every result.")
         subscriber = f"mosquitto_sub -h {broker.host} -p {broker.port} -t 'leukoscope/#' -v"
-        click.echo(f"Subscribe from another terminal: {subscriber}\n")
+        click.echo(f"Subscribe from another terminal: {subscriber}")
+        address = _serve(stack, broker, folder, dashboard)
+        if address:
+            stays = "" if keep else " (while the demo runs; --keep lets it stay)"
+            click.echo(f"See it in a browser: {address}{stays}")
+        click.echo()
         arrived = _subscribe(stack, broker)
         _watch(daemon, arrived, shutil.get_terminal_size().columns if sys.stdout.isatty() else None)
     click.echo("\n" + "\n".join(summary(witness.tally)))
@@ -66,7 +78,8 @@ def command(cells: int, seed: int, picture: Path | None, keep: bool) -> None:
 
 def _make(broker: PrivateBroker, folder: Path, cells: int, seed: int, keep: bool) -> tuple[Daemon, Witness]:
     from edge import config
-    from edge.daemon import Daemon, make_reader
+    from edge.assembly import make_reader
+    from edge.daemon import Daemon
     from edge.inference.bundle import Bundle
     from edge.sources.slide_scan import SlideSettings
     from edge.sources.virtual_slide import VirtualSlide
@@ -89,6 +102,45 @@ def _make(broker: PrivateBroker, folder: Path, cells: int, seed: int, keep: bool
     source = Unending(slide) if keep else slide
     store = Store(settings.store.path)
     return Daemon(settings, store=store, source=source, reader=witness, bundle=bundle), witness
+
+
+def _serve(stack: ExitStack, broker: PrivateBroker, folder: Path, wanted: bool | None) -> str | None:
+    """Serve the page until the stack ends.
+
+    Args:
+        stack: ends it.
+        broker: whose messages it shows.
+        folder: for its data.
+        wanted: None: if it is installed.
+
+    Returns:
+        Its address; None where it is not served.
+
+    Raises:
+        MissingExtra: it is wanted and not installed.
+    """
+    if wanted is False:
+        return None
+    try:
+        from dashboard import settings as told
+        from dashboard.server import running
+    except ModuleNotFoundError as error:
+        if wanted:
+            raise MissingExtra("leukoscope demo --dashboard", "dashboard") from error
+        return None
+    from edge.config import Mqtt
+    from edge.errors import ConfigError
+
+    settings = told.Settings(
+        sign_in=told.SignIn(required=False),
+        data=told.Data(folder=folder / "dashboard"),
+        mqtt=Mqtt(host=broker.host, port=broker.port),
+    )
+    try:
+        return stack.enter_context(running(settings)).address
+    except ConfigError:  # another program has the usual port
+        free = settings.model_copy(update={"server": told.Server(port=0)})
+        return stack.enter_context(running(free)).address
 
 
 def _subscribe(stack: ExitStack, broker: PrivateBroker) -> queue.SimpleQueue[dict[str, Any]]:

@@ -6,7 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import IO, Any, TextIO, cast
 
 import click
 
@@ -27,8 +27,7 @@ def writing(path: Path) -> Iterator[None]:
         raise click.ClickException(printable(f"{path} cannot be written: {why}")) from error
 
 
-@contextlib.contextmanager
-def atomic(path: Path) -> Iterator[TextIO]:
+def atomic(path: Path) -> contextlib.AbstractContextManager[TextIO]:
     """Open a text file that appears, whole, when the block ends without an error.
 
     A device or pipe (``/dev/stdout``) is written to as it is; a link is kept, and what it leads to replaced.
@@ -36,15 +35,32 @@ def atomic(path: Path) -> Iterator[TextIO]:
     Raises:
         click.ClickException: it cannot be written.
     """
+    return cast("contextlib.AbstractContextManager[TextIO]", _atomic(path, "", "utf-8", ""))
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file of bytes, whole or not at all; as `atomic` otherwise.
+
+    Raises:
+        click.ClickException: it cannot be written.
+    """
+    with _atomic(path, "b") as out:
+        out.write(data)
+
+
+@contextlib.contextmanager
+def _atomic(
+    path: Path, kind: str, encoding: str | None = None, newline: str | None = None
+) -> Iterator[IO[Any]]:
     target = Path(os.path.realpath(path))
     with writing(path):
         if target.exists() and not target.is_file():
-            with target.open("w", encoding="utf-8", newline="") as out:
+            with target.open("w" + kind, encoding=encoding, newline=newline) as out:
                 yield out
             return
         part = target.with_name(f".{target.name[:200]}.{os.getpid()}.part")
         try:
-            with part.open("x", encoding="utf-8", newline="") as out:
+            with part.open("x" + kind, encoding=encoding, newline=newline) as out:
                 yield out
                 out.flush()
                 os.fsync(out.fileno())

@@ -20,7 +20,7 @@ def command() -> None:
 def list_() -> None:
     """Name the models of the zoo."""
     from edge.inference.bundle import DEFAULT_MODEL, Bundle, zoo
-    from edge.output import table
+    from edge.pictures.output import table
 
     rows = []
     for directory in zoo():

@@ -46,3 +46,21 @@ um_per_pixel = click.option(
     metavar="UM",
     help="The calibrated size of a pixel in micrometres. Default: read off the red cells.",
 )
+
+names = click.option(
+    "--map",
+    "names",
+    multiple=True,
+    metavar="NAME=CLASS",
+    help="What a name in the data stands for: a class, the name of another kind, `other`, or `ignore` to leave "
+    "its pictures out. Common names and codes are known. May be repeated.",
+)
+
+split_by = click.option(
+    "--split-by",
+    type=click.Choice(["hash", "class", "folders"]),
+    default="hash",
+    show_default=True,
+    help="hash: by the SHA-256 of a file, the same for ever. class: in that order, but with exact shares of each "
+    "class, for small sets. folders: as folders called train, validation and test say.",
+)

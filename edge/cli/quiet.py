@@ -1,4 +1,4 @@
-"""Keeps what C libraries print out of the user's terminal."""
+"""Keeps what C libraries print out of the user's terminal, and what is said again and again out of the journal."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ import io
 import logging
 import os
 import sys
+import time
 from collections.abc import Iterator
+
+SAID_OFTEN = 5
+"""So often the same line is told within `SAID_FOR_S`."""
+SAID_FOR_S = 3600.0
+LINES_REMEMBERED = 200
 
 
 @contextlib.contextmanager
@@ -36,3 +42,37 @@ def libraries_silenced() -> Iterator[None]:
         os.dup2(real, 2)
         os.close(real)
         os.close(nowhere)
+
+
+@contextlib.contextmanager
+def unrepeated() -> Iterator[None]:
+    """Tell the same log line a few times an hour only, with how often it was left out: a journal lies on a card.
+
+    A line that is left out is told again, with the number, when the hour is over.
+    """
+    filters = [(handler, _Unrepeated()) for handler in logging.getLogger().handlers]
+    for handler, each in filters:
+        handler.addFilter(each)
+    try:
+        yield
+    finally:
+        for handler, each in filters:
+            handler.removeFilter(each)
+
+
+class _Unrepeated(logging.Filter):
+    def __init__(self) -> None:
+        super().__init__()
+        self._told: dict[str, tuple[float, int]] = {}  # the line → since when, and how often it came
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        line, now = record.getMessage(), time.monotonic()
+        since, times = self._told.pop(line, (now, 0))
+        if now - since >= SAID_FOR_S:
+            if times > SAID_OFTEN:
+                record.msg, record.args = f"{line} ({times - SAID_OFTEN} times more in the hour before)", ()
+            since, times = now, 0
+        self._told[line] = (since, times + 1)  # at the end: the oldest is forgotten first
+        if len(self._told) > LINES_REMEMBERED:
+            del self._told[next(iter(self._told))]
+        return times < SAID_OFTEN

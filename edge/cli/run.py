@@ -2,15 +2,42 @@
 
 from __future__ import annotations
 
+import faulthandler
 import logging
-import signal
 from pathlib import Path
-from types import FrameType
 
 import click
 
 from edge.cli.config import config_option
-from edge.cli.quiet import libraries_silenced
+from edge.cli.quiet import libraries_silenced, unrepeated
+from edge.cli.stopping import stopped_by_signals
+from edge.errors import (
+    BundleError,
+    ConfigError,
+    LeukoscopeError,
+    MissingExtra,
+    SourceError,
+    SourceUnusable,
+    StoreError,
+)
+from edge.text import printable
+
+# As sysexits.h has them. systemd/leukoscope.service does not start anew what ended with the first.
+EXITS: tuple[tuple[tuple[type[LeukoscopeError], ...], int], ...] = (
+    ((ConfigError, BundleError, SourceUnusable, MissingExtra), 78),
+    ((SourceError,), 69),
+    ((StoreError,), 74),
+)
+
+
+class _Ended(click.ClickException):
+    """What ended the daemon, with the exit status that tells whether to try again."""
+
+    def __init__(self, error: LeukoscopeError) -> None:
+        super().__init__(printable(str(error)))
+        self.exit_code = next(  # type: ignore[misc]  # click reads it from the instance
+            (code for kinds, code in EXITS if isinstance(error, kinds)), 1
+        )
 
 
 @click.command()
@@ -20,19 +47,22 @@ def command(config: Path) -> None:
 
     SIGTERM and Ctrl-C end it cleanly: the frame in hand is finished, what the broker has not yet is sent,
     and the device says that it is offline. A second Ctrl-C ends it at once; nothing stored is lost.
+
+    Exit status: 78 where the configuration, the model or the camera's software must be put right first, 69 for a
+    camera or folder that fails, 74 for a disk or database that does, 1 for anything else.
     """
     from edge.config import load
     from edge.daemon import Daemon
 
+    faulthandler.enable(2)  # a watchdog's SIGABRT shows where every thread hung
     logging.getLogger("edge").setLevel(logging.INFO)  # a service tells in its journal what it does
-    settings = load(config)
-    with libraries_silenced():
-        daemon = Daemon.of(settings)
+    try:
+        with unrepeated():
+            settings = load(config)
+            with libraries_silenced():
+                daemon = Daemon.of(settings)
 
-    def stop(number: int, _: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_DFL)
-        daemon.stop()
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    daemon.run()
+            stopped_by_signals(daemon.stop)
+            daemon.run()
+    except LeukoscopeError as error:
+        raise _Ended(error) from error

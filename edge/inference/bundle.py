@@ -15,7 +15,9 @@ from edge.vision.crop import CROP_UM
 DEFAULT_MODEL = "mobilenet_v2-int8"
 """The bundle that is used where nobody names one."""
 
-_LARGEST_MODEL = 64 * 2**20  # bytes; far above any classifier that a small board could run
+LARGEST_MODEL = 64 * 2**20
+"""Bytes of `model.tflite`; far above any classifier that a small board could run."""
+
 _LARGEST_MANIFEST = 8 * 2**20
 
 
@@ -44,7 +46,7 @@ class Bundle:
         manifest = parse(
             _read(directory / "manifest.json", _LARGEST_MANIFEST).decode("utf-8", "replace"), str(directory)
         )
-        model = _read(directory / "model.tflite", _LARGEST_MODEL)
+        model = _read(directory / "model.tflite", LARGEST_MODEL)
         digest = hashlib.sha256(model).hexdigest()
         if digest != manifest.sha256:
             raise BundleError(

@@ -11,6 +11,7 @@ from edge.errors import BundleError
 from edge.inference.bundle import Bundle
 from edge.inference.manifest import Manifest
 from edge.records import Cell, Image, Prediction
+from edge.vision.explain import occlusion, strength
 
 Floats = NDArray[np.float32]
 
@@ -41,6 +42,11 @@ class Classifier:
         """Side of the model's input, in pixels."""
         return self._manifest.input_size
 
+    @property
+    def match_stain(self) -> bool:
+        """Whether the model wants its crops in the reference's stain, see `vision.stain`."""
+        return self._manifest.match_stain
+
     def predict(self, cell: Cell) -> Prediction:
         """Classify one cell."""
         began = time.perf_counter()
@@ -55,20 +61,45 @@ class Classifier:
         self._interpreter.invoke(crop)
         return self._interpreter.output(self._manifest.outputs["embedding"])
 
+    def activation(self, cell: Cell, cell_class: str) -> Floats | None:
+        """Where the model saw what speaks for a class, for the cost of classifying the cell once more.
+
+        Class activation mapping (Zhou et al. 2016, arXiv:1512.04150): the feature map times the head's weights
+        of the class.
+
+        Returns:
+            height × width of the feature map, 0 to 1; None where the bundle has none.
+        """
+        if "features" not in self._manifest.outputs:
+            return None
+        self.embed(cell.crop)
+        return self._activation(self._manifest.classes.index(cell_class))
+
     def explain(self, cell: Cell) -> Floats:
         """Where the model saw what speaks for its best class.
 
-        Class activation mapping (Zhou et al. 2016, arXiv:1512.04150): the feature map times the head's
-        weights of that class.
+        By `activation`; where the bundle has no feature map by occlusion (`vision.explain.occlusion`): what the
+        class loses of its lead over the next where a part of the cell is hidden, at about 80 times the cost.
 
         Returns:
-            height × width of the feature map, 0 to 1.
+            height × width of the map, 0 to 1.
         """
         probabilities, _ = judge(self._manifest, self.embed(cell.crop))
+        best = int(probabilities.argmax())
+        if "features" in self._manifest.outputs:
+            return self._activation(best)
+        return occlusion(cell.crop, lambda crop: self._lead(self.embed(crop), best))
+
+    def _activation(self, index: int) -> Floats:
+        """What speaks for a class, in the crop that the model was run on last."""
         features = self._interpreter.output(self._manifest.outputs["features"])
-        heat = features @ self._manifest.head.weights[:, int(probabilities.argmax())]
-        heat = np.maximum(heat, 0)
-        return np.asarray(heat / max(float(heat.max()), 1e-6), np.float32)
+        return strength(features @ self._manifest.head.weights[:, index])
+
+    def _lead(self, embedding: Floats, best: int) -> float:
+        """The logit of one class above the largest of the others: it does not saturate as probabilities do."""
+        logits = embedding @ self._manifest.head.weights + self._manifest.head.bias
+        classes = logits[: len(self._manifest.classes)]
+        return float(classes[best] - np.delete(classes, best).max())
 
     def golden_error(self) -> float:
         """How far the model's answer to its golden crop is from the one in the manifest, 0 to 1.
@@ -77,7 +108,7 @@ class Classifier:
             InputError: the crop is no picture.
             BundleError: it does not have the size of the model's input.
         """
-        from edge.images import decode
+        from edge.pictures.images import decode
 
         golden, size = self._manifest.golden, self.input_size
         crop = decode(golden.png, f"{self.bundle.directory}: the golden crop")

@@ -43,12 +43,24 @@ class Interpreter:
         self._input: int = inputs[0]["index"]
         self.input_shape: tuple[int, ...] = tuple(int(n) for n in inputs[0]["shape"][1:])
         self.input_type: type = inputs[0]["dtype"]
+        self.input_step = float(inputs[0]["quantization"][0])
+        """What one step of an integer input means; 0 for an input of floats."""
+        self.input_zero = int(inputs[0]["quantization"][1])
+        """The integer that stands for 0."""
         self.outputs = tuple(_output(details) for details in self._engine.get_output_details())
 
-    def invoke(self, picture: NDArray[np.uint8]) -> None:
+    def invoke(self, picture: NDArray[Any]) -> None:
         """Run the model on one picture, height × width × channels, in the model's own type."""
         self._engine.tensor(self._input)()[0] = picture
         self._engine.invoke()
+
+    def accelerated(self) -> bool | None:
+        """Whether the model's operations run in fast kernels (XNNPACK); None where the runtime does not tell."""
+        try:
+            operations = self._engine._get_ops_details()
+        except (AttributeError, RuntimeError, ValueError):
+            return None
+        return any(operation["op_name"] == "DELEGATE" for operation in operations)
 
     def output(self, position: int) -> NDArray[np.float32]:
         """The output at a position of `outputs`, of the last invocation, as numbers."""
@@ -58,14 +70,6 @@ class Interpreter:
             return np.array(raw, np.float32)
         # Subtracting in a wider type first: uint8 minus its zero point would wrap.
         return np.asarray((raw.astype(np.float32) - out.zero_point) * out.scale, np.float32)
-
-
-def runtime_name() -> str:
-    """Which runtime is installed, and its version."""
-    from importlib import metadata
-
-    package = _engine().__module__.split(".")[0].replace("_", "-")
-    return f"{package} {metadata.version(package)}"
 
 
 def _engine() -> Any:

@@ -18,6 +18,8 @@ from edge.errors import BundleError
 
 SCHEMA = "leukoscope.bundle/1"
 
+_STAINS = {"as-is": False, "matched": True}
+
 Array = NDArray[np.float32]
 
 
@@ -44,7 +46,8 @@ class Familiarity:
     Attributes:
         centre: embedding; subtracted first.
         whitening: embedding × directions.
-        means: classes × directions, the classes' means after whitening.
+        means: places × directions, at least one place a class: the means of classes, at each site that was
+            fitted on, after whitening.
         distance_limit: above it a cell is unfamiliar.
         other_limit: above this probability of the outputs that stand for other kinds it is, too.
     """
@@ -92,6 +95,7 @@ class Manifest:
     others: tuple[str, ...]
     input_size: int
     crop_um: float
+    match_stain: bool
     outputs: dict[str, int]
     sha256: str
     temperature: float
@@ -142,6 +146,7 @@ def _manifest(record: dict[str, Any]) -> Manifest:
         others=tuple(str(name) for name in record["others"]),
         input_size=int(record["input"]["size"]),
         crop_um=float(record["input"]["crop_um"]),
+        match_stain=_STAINS[record["input"].get("stain", "as-is")],
         outputs={str(name): int(output["position"]) for name, output in record["outputs"].items()},
         sha256=str(record["sha256"]),
         temperature=float(calibration["temperature"]),
@@ -170,8 +175,11 @@ def _check(manifest: Manifest, where: str) -> None:
     outputs = len(manifest.classes) + len(manifest.others)
     if len(manifest.classes) < 2 or len(set(manifest.classes + manifest.others)) != outputs:
         raise BundleError(f"{where}: needs two or more classes, each named once")
-    if set(manifest.outputs) != {"probabilities", "embedding", "features"}:
-        raise BundleError(f"{where}: outputs must be probabilities, embedding and features")
+    # Without a feature map, a class activation map cannot be drawn; everything else works.
+    if set(manifest.outputs) | {"features"} != {"probabilities", "embedding", "features"}:
+        raise BundleError(
+            f"{where}: outputs must be probabilities, embedding and, where there is one, features"
+        )
     known, limits = manifest.familiarity, manifest.limits
     for name, value, least, most in (
         ("input.size", manifest.input_size, 1, 4096),
@@ -193,7 +201,7 @@ def _check(manifest: Manifest, where: str) -> None:
         "head.bias": (manifest.head.bias.shape, (outputs,)),
         "centre": (known.centre.shape, (width,)),
         "whitening": (known.whitening.shape, (width, *directions)),
-        "means": (known.means.shape, (len(manifest.classes), *directions)),
+        "means": (known.means.shape, (max([len(manifest.classes), *known.means.shape[:1]]), *directions)),
         "golden.probabilities": (manifest.golden.probabilities.shape, (outputs,)),
     }
     for name, (found, wanted) in shapes.items():

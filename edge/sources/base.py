@@ -21,10 +21,13 @@ class Source(Protocol):
 
     Attributes:
         live: a frame that nobody takes in time may be dropped for a newer one (a camera). False: every
-            frame must be read (a folder, or a slide where each field is shown once).
+            frame must be read (a folder, a film, or a slide where each field is shown once).
+        continuous: each frame shows the slide that the frame before showed, moved on or not, so that a cell
+            lies in many of them. False: the pictures have nothing to do with each other.
     """
 
     live: bool
+    continuous: bool
 
     def open(self) -> None:
         """Acquire what the source needs. A source can be opened again after it was closed.

@@ -17,9 +17,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from edge import images
-from edge.archives import PICTURE_SUFFIXES
 from edge.errors import InputError, SourceError
+from edge.pictures import images
+from edge.pictures.archives import PICTURE_SUFFIXES
 from edge.records import Frame
 from edge.sources.base import FileFrame, FileKey, ReadLog, SourceEnded
 from edge.text import printable
@@ -58,7 +58,7 @@ class FolderSource:
         poll_s: float = POLL_S,
         settle_s: float = SETTLE_S,
     ) -> None:
-        self.live = False
+        self.live = self.continuous = False
         self._path = path
         self._read_log = read_log
         self._once = once

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge import images
+from edge.pictures import images
 from edge.records import Image
 from edge.sources.slide_scan import SAMPLE_UM_PER_PIXEL, Scan, SlideSettings
 from edge.sources.sprites import Cuttings, Sprite, alike, cut
@@ -120,6 +120,8 @@ class Layout:
         self._red_radius = _RED_WIDTH_UM / settings.um_per_pixel / 2
         self._red_sites = max(1, round(TILE * settings.um_per_pixel * 1e-3 * math.sqrt(settings.red_per_mm2)))
         self._near: dict[tuple[int, int], list[_Laid]] = {}
+        # Each tile shows cells of the eight around it, too; those of some rows of a view are soon wanted again.
+        self._strewn = lru_cache(maxsize=64)(lambda column, row: tuple(self._scattered(column, row)))
         self.cells = tuple(self._lay_white(settings, scan))
 
     def _lay_white(self, settings: SlideSettings, scan: Scan) -> Iterator[TrueCell]:
@@ -208,7 +210,7 @@ class Layout:
         left, top = column * TILE, row * TILE
         for y in (row - 1, row, row + 1):
             for x in (column - 1, column, column + 1):
-                for laid in self._scattered(x, y):
+                for laid in self._strewn(x, y):
                     laid.sprite.lay_on(tile, laid.x - left, laid.y - top, laid.degrees)
         for laid in self._white_near(column, row):
             laid.sprite.lay_on(tile, laid.x - left, laid.y - top, laid.degrees)

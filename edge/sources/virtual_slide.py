@@ -1,9 +1,9 @@
 """A camera over a blood smear that does not exist, for demonstrations and for measuring the whole chain.
 
-The smear (`slide_layout`) is made of real cells. The camera goes over it on a meander (`slide_scan`) and
-shows it as cameras do: out of focus at times, unevenly lit, with drifting exposure and stain, with noise, and
-now and then with nothing for a while. All of it follows from the settings: equal settings, equal frames.
-What lies where is known: `truth` and `visible`.
+The smear (`slide_layout`) is made of real cells. The camera goes over it (`slide_scan`) and shows it as cameras
+do: smeared by movement, out of focus at times, unevenly lit, with drifting exposure and stain, with noise,
+vibrating, with frames lost or repeated, and now and then with nothing for a while. All of it follows from the
+settings: equal settings, equal frames. What lies where is known: `truth` and `visible`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Final
 
 import cv2
 import numpy as np
@@ -23,7 +22,7 @@ from edge.errors import SourceError
 from edge.records import Box, Frame, Image
 from edge.sources.base import SourceEnded
 from edge.sources.slide_layout import PLASMA, TILE, Layout, TrueCell, stock
-from edge.sources.slide_scan import Scan, SlideSettings
+from edge.sources.slide_scan import WAYS, Conditions, Scan, SlideSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +40,15 @@ class VisibleCell:
     whole: bool
 
 
-_EDGE_LIGHT: Final = 0.9  # in the corners, of the middle's
-
-
 class VirtualSlide:
     """The camera. See `SlideSettings` for what it can be told.
 
-    In `step` it is lossless: a field that is not read is not counted. In `pan` it is live.
+    In `step` it is lossless: a field that is not read is not counted. On other ways it is live.
     """
 
     def __init__(self, settings: SlideSettings) -> None:
         self.settings = settings
-        self.live = settings.scan == "pan"
+        self.live = self.continuous = settings.scan != "step"
         self._scene: _Scene | None = None
         self._number = 0
         self._due = 0.0
@@ -83,7 +79,7 @@ class VirtualSlide:
                 return None
         frame = Frame.of(scene.view(number), number, datetime.now(UTC))
         self._number += 1
-        self._due = time.monotonic() + self.settings.interval_s + scene.scan.at(self._number).stall_s
+        self._due = time.monotonic() + self.settings.interval_s + scene.scan.stall_s(self._number)
         return frame
 
     def truth(self) -> tuple[TrueCell, ...]:
@@ -93,6 +89,10 @@ class VirtualSlide:
     def visible(self, number: int) -> tuple[VisibleCell, ...]:
         """The white cells that the frame of that number shows."""
         return tuple(self._opened().visible(number))
+
+    def conditions(self, number: int) -> Conditions:
+        """What the frame of that number was taken under."""
+        return self._opened().scan.at(number)
 
     def _opened(self) -> _Scene:
         if self._scene is None:
@@ -118,7 +118,7 @@ class _Scene:
         self._tile = lru_cache((width // TILE + 3) * (height // TILE + 2))(self.layout.tile)
         y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
         x = np.linspace(-1, 1, width, dtype=np.float32)
-        light = 255 * (1 - (1 - _EDGE_LIGHT) * (x * x + y * y) / 2)
+        light = 255 * (1 - settings.vignetting * (x * x + y * y) / 2)
         self._light = np.repeat(np.rint(light).astype(np.uint8)[..., None], 3, axis=2)
         grain = np.random.default_rng((settings.seed, 5)).normal(0, settings.noise, (TILE, TILE, 3))
         # The same noise tile after tile: nobody sees it, and a view costs one addition.
@@ -134,7 +134,7 @@ class _Scene:
         if at.blur > 0.2:  # a lesser one changes nothing that a pixel could show
             view = cv2.GaussianBlur(view, (0, 0), at.blur)
         view = cv2.multiply(view, self._light, scale=1 / 255)
-        down, right = np.random.default_rng((self._settings.seed, 6, number)).integers(0, TILE, 2)
+        down, right = np.random.default_rng((self._settings.seed, 6, at.moment)).integers(0, TILE, 2)
         grain = self._grain[down : down + view.shape[0], right : right + view.shape[1]]
         return np.asarray(cv2.add(view, grain, dtype=cv2.CV_8U))
 
@@ -187,18 +187,26 @@ def _check(settings: SlideSettings) -> None:
         "height": (16, 16_384),
         "um_per_pixel": (0.03, 0.4),
         "interval_s": (0, 3600),
+        "overlap": (0, 0.8),
+        "dwell_frames": (1, 100_000),
+        "move_frames": (0, 100_000),
+        "jumps": (0, 1_000_000),
         "blur": (0, 20),
+        "vibration": (0, 50),
         "exposure_drift": (0, 0.5),
         "stain_drift": (0, 0.5),
+        "vignetting": (0, 0.9),
         "noise": (0, 30),
         "stall_share": (0, 1),
         "stall_s": (0, 3600),
+        "drop_share": (0, 0.9),
+        "repeat_share": (0, 0.9),
     }
     for name, (least, most) in limits.items():
         value = getattr(settings, name)
         if not least <= value <= most:
             raise SourceError(f"a virtual slide's {name} is {value} and must lie between {least} and {most}")
-    if settings.scan not in ("step", "pan"):
-        raise SourceError(f"a virtual slide's scan is {settings.scan!r} and must be 'step' or 'pan'")
+    if settings.scan not in WAYS:
+        raise SourceError(f"a virtual slide's scan is {settings.scan!r} and must be one of {', '.join(WAYS)}")
     if any(share < 0 for _, share in settings.mix) or not any(share for _, share in settings.mix):
         raise SourceError("a virtual slide's mix must hold shares of 0 or more, and one above 0")

@@ -7,7 +7,8 @@ nuclei themselves, which are about 9 µm wide.
 
 from __future__ import annotations
 
-from itertools import combinations
+from heapq import heappop, heappush
+from itertools import combinations, count
 from typing import NamedTuple
 
 import cv2
@@ -213,34 +214,43 @@ def _taken_apart(piece: NDArray[np.uint8], area: int, px_per_um: float) -> list[
 
 
 def _joined(parts: list[_Part], px_per_um: float) -> list[_Part]:
-    """Bring the lobes of one nucleus together, the nearest first, as long as they make one cell's size."""
-    parts = list(parts)
-    while True:
-        best: tuple[float, int, int] | None = None
-        for i, j in combinations(range(len(parts)), 2):
-            gap = _gap(parts[i].outline, parts[j].outline, _LOBE_GAP_UM * px_per_um)
-            if gap is None or (best and gap >= best[0]):
-                continue
-            both = np.concatenate([parts[i].outline, parts[j].outline])
-            if 2 * cv2.minEnclosingCircle(both)[1] <= _LOBES_SPAN_UM * px_per_um:
-                best = gap, i, j
-        if best is None:
-            return parts
-        _, i, j = best
-        a, b = parts[i], parts[j]
-        parts = [p for k, p in enumerate(parts) if k not in (i, j)]
-        parts.append(
-            _Part(np.concatenate([a.outline, b.outline]), a.area + b.area, max(a.largest, b.largest))
-        )
+    """Bring the lobes of one nucleus together, the nearest first, as long as they make one cell's size.
+
+    A pair is measured once, and only where it is near: noise that passes for stain has hundreds of parts.
+    """
+    reach = _LOBE_GAP_UM * px_per_um
+    numbers = count()
+    corners = np.zeros((2 * len(parts), 2, 2))  # the least and the greatest x and y, by the part's number
+    left: dict[int, _Part] = {}
+    pairs: list[tuple[float, int, int]] = []
+
+    def add(part: _Part) -> None:
+        number = next(numbers)
+        corners[number] = part.outline.min(0), part.outline.max(0)
+        before, (least, greatest) = corners[:number], corners[number]
+        apart = np.maximum(before[:, 0] - greatest, least - before[:, 1]).max(1)
+        for other in np.flatnonzero(apart <= reach).tolist():
+            if other in left:
+                gap = _gap(left[other].outline, part.outline)
+                both = np.concatenate([left[other].outline, part.outline])
+                if gap <= reach and 2 * cv2.minEnclosingCircle(both)[1] <= _LOBES_SPAN_UM * px_per_um:
+                    heappush(pairs, (gap, other, number))
+        left[number] = part
+
+    for part in parts:
+        add(part)
+    while pairs:
+        _, i, j = heappop(pairs)
+        if i in left and j in left:
+            a, b = left.pop(i), left.pop(j)
+            outline = np.concatenate([a.outline, b.outline])
+            add(_Part(outline, a.area + b.area, max(a.largest, b.largest)))
+    return list(left.values())
 
 
-def _gap(a: Points, b: Points, limit: float) -> float | None:
-    """The distance between two outlines, or None where it exceeds `limit`."""
-    apart = np.maximum(a.min(0) - b.max(0), b.min(0) - a.max(0))
-    if apart.max() > limit:
-        return None
-    nearest = float(np.sqrt(((a[:, None].astype(np.float32) - b[None]) ** 2).sum(-1).min()))
-    return nearest if nearest <= limit else None
+def _gap(a: Points, b: Points) -> float:
+    """The distance between two outlines."""
+    return float(np.sqrt(((a[:, None].astype(np.float32) - b[None]) ** 2).sum(-1).min()))
 
 
 def _enlarge(box: tuple[float, float, float, float], factor: float, width: int, height: int) -> Box:

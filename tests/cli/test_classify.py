@@ -26,8 +26,8 @@ from PIL import Image as Pillow
 
 import edge
 from edge.cli import main
-from edge.images import load
 from edge.inference.bundle import DEFAULT_MODEL, Bundle
+from edge.pictures.images import load
 
 SAMPLES = Path(edge.__file__).parent / "samples"
 CELLS = sorted((SAMPLES / "acevedo").glob("*.jpg"))

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from edge.cli import main
-from edge.config import Settings, load
+from edge.config import SOURCES, Settings, load
 
 EXAMPLE = Path(__file__).parents[2] / "systemd" / "leukoscope.toml"
 SLIDE = '[source]\nkind = "virtual_slide"\n'
@@ -87,8 +87,8 @@ def test_the_schema_agrees_with_the_example() -> None:
 
 def test_what_the_example_leaves_commented_out_is_legal_too_and_nothing_is_left_out(file: Path) -> None:
     text = EXAMPLE.read_text("utf-8")
-    slide = text[text.index("# kind = ") : text.index("[model]")]
-    said = re.sub(r"^# (?=[a-z_]+ = |\[)", "", text.replace(slide, ""), flags=re.MULTILINE)
+    others = text[text.index("# kind = ") : text.index("[model]")]
+    said = re.sub(r"^# (?=[a-z_]+ = |\[)", "", text.replace(others, ""), flags=re.MULTILINE)
     file.write_text(said, "utf-8")
     load(file)
     example = tomllib.loads(said)
@@ -98,5 +98,12 @@ def test_what_the_example_leaves_commented_out_is_legal_too_and_nothing_is_left_
         assert field.annotation is not None
         keys = set(field.annotation.model_fields) - {"password_file"}
         assert keys == set(example[name]), f"[{name}] of the example"
-    file.write_text("[source]\n" + re.sub(r"^# ", "", slide, flags=re.MULTILINE), "utf-8")
-    load(file)
+    kinds = {example["source"]["kind"]}
+    for block in others.strip().split("\n\n"):
+        lines = re.sub(r"^# (?=[a-z_]+ = )", "", block, flags=re.MULTILINE)
+        file.write_text("[source]\n" + lines, "utf-8")
+        settings = load(file).source
+        kinds.add(settings.kind)
+        left_out = set(type(settings).model_fields) - settings.model_fields_set
+        assert left_out == set(), f"of {settings.kind} in the example"
+    assert kinds == set(SOURCES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -84,16 +85,24 @@ def test_a_trained_model_becomes_a_bundle_that_classifies(data: Path, tmp_path: 
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{tmp_path / 'cnn-here'}\n"
-    *progress, last = done.stderr.splitlines()
-    assert progress == [
+    lines = done.stderr.splitlines()
+    assert lines[:6] == [
+        f"reading {model}",
         "cutting cells out of the calibration pictures",
         f"converting to float32 with {7 * NEEDED['train'] * 2} real crops",
         "fitting calibration and familiarity",
         "measuring on here, view auto",
         "measuring on here, view cell",
     ]
-    assert last.startswith(f"100.00% of {7 * NEEDED['validation'] * 2} crops get the same class")
     bundle = Bundle.load(tmp_path / "cnn-here")
+    made, passed, here, following = lines[6:]
+    assert made.startswith("cnn-here 1.0.0: float32, ")
+    assert made.endswith(f" MB, 32 × 32 pixels, SHA-256 {bundle.sha256[:12]}…")
+    assert passed.startswith(
+        f"gate passed: 100.00% of {7 * NEEDED['validation'] * 2} crops get the same class"
+    )
+    assert re.match(r"here \(test\): 10 cells, \d+\.\d % right, .* accepted, .* accepted and wrong$", here)
+    assert following.startswith(f"next: leukoscope evaluate {bundle.directory} --data ")
     assert (bundle.name, bundle.classes, bundle.manifest.others) == ("cnn-here", CLASSES, (OTHER,))
     assert bundle.manifest.record["trained_on"] == ["here"]
     verified = leukoscope("models", "verify", tmp_path / "cnn-here")
@@ -112,7 +121,7 @@ def test_int8_is_the_default_and_the_folder_is_named_after_the_model(data: Path,
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "stubborn-int8\n"
-    assert len(done.stderr.splitlines()) == 6
+    assert len(done.stderr.splitlines()) == 10
     bundle = Bundle.load(tmp_path / "stubborn-int8")
     assert (bundle.name, bundle.manifest.quantization) == ("stubborn-int8", "int8")
     assert bundle.manifest.record["trained_on"] == []
@@ -127,6 +136,29 @@ def fails(*arguments: object) -> str:
     assert done.stdout == ""
     assert done.stderr.splitlines()[-1].startswith("Error: ")
     return done.stderr.splitlines()[-1]
+
+
+def test_layers_are_shown_and_the_same_inputs_give_the_same_bytes(data: Path, tmp_path: Path) -> None:
+    model = written(tmp_path)
+    names = ",".join((*map(str.upper, CLASSES), OTHER))
+    (tmp_path / "again").mkdir()
+    made = []
+    for folder, more in ((tmp_path, []), (tmp_path / "again", ["--layers"])):
+        output = folder / "site"
+        done = leukoscope(
+            "convert", model, "--calibration", data, "--classes", names, "--output", output, *more
+        )
+        assert done.returncode == 0, done.stderr
+        made.append([(output / name).read_bytes() for name in ("model.tflite", "manifest.json", "README.md")])
+    assert made[0] == made[1]
+    lines = done.stderr.splitlines()
+    (head,) = (at for at, line in enumerate(lines) if line.startswith("layer"))
+    assert lines[head].split() == ["layer", "operation", "off", "by", "added"]
+    rows = [
+        re.match(r"(conv2d|global)\w+ +(CONV_2D|MEAN) +\d+\.\d\d% +\d+\.\d\d%$", line)
+        for line in lines[head:]
+    ]
+    assert [row[2] for row in rows if row] == ["CONV_2D", "MEAN"]
 
 
 def test_refusals_are_one_line_and_leave_nothing(

@@ -24,9 +24,11 @@ def on_a_terminal(monkeypatch: pytest.MonkeyPatch, *, short_s: float, shown: boo
                 line.step()
         terminal.write("end")
         terminal.flush()
-        text = os.read(ours, 10_000).decode()
+        said = b""
+        while not said.endswith(b"end"):  # a terminal hands out what it has, not always all
+            said += os.read(ours, 10_000)
     os.close(ours)
-    return text
+    return said.decode()
 
 
 def test_long_work_shows_how_far_it_is_and_wipes_it_away(monkeypatch: pytest.MonkeyPatch) -> None:

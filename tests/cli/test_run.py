@@ -13,8 +13,8 @@ import pytest
 from click.testing import CliRunner
 from helpers import Subscriber, until
 
-from edge.broker import PrivateBroker
 from edge.cli import main
+from edge.mqtt.broker import PrivateBroker
 from edge.store import Store
 
 Subscribe = Callable[..., Subscriber]
@@ -53,7 +53,7 @@ def test_a_second_daemon_on_the_same_database_is_refused(tmp_path: Path, broker:
     file = configure(tmp_path, broker, "second")
     with Store(tmp_path / "db"):
         result = CliRunner().invoke(main, ["run", "--config", str(file)])
-    assert result.exit_code == 1
+    assert result.exit_code == 74
     assert "another leukoscope is using this database" in result.stderr
     assert "Traceback" not in result.stderr
 
@@ -62,11 +62,11 @@ def test_a_mistake_in_the_configuration_is_one_line(tmp_path: Path) -> None:
     file = tmp_path / "leukoscope.toml"
     file.write_text('[source]\nkind = "virtual_slide"\ncells = 0\n')
     result = CliRunner().invoke(main, ["run", "--config", str(file)])
-    assert result.exit_code == 1
+    assert result.exit_code == 78
     assert result.stderr == f"Error: {file}: [source] cells is 0 and must lie between 1 and 1000000\n"
 
 
 def test_a_missing_configuration_is_named(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["run", "--config", str(tmp_path / "none.toml")])
-    assert result.exit_code == 1
-    assert "none.toml: No such file or directory" in result.stderr
+    assert result.exit_code == 78
+    assert "none.toml: no such file; name yours with --config" in result.stderr

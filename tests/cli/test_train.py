@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -12,8 +13,10 @@ from click.testing import CliRunner
 from smears import NEEDED, folder_a_class
 
 import edge
-from edge.cli import main
+from edge.cli import main, train
+from edge.cli.recipe import OPTIONS
 from models.datasets import CLASSES, OTHER
+from models.plan import Plan
 
 pytest.importorskip("tensorflow", reason="training needs leukoscope[convert]")
 
@@ -48,14 +51,24 @@ def test_a_training_says_only_what_it_does(
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{output / 'model.keras'}\n"
     lines = done.stderr.splitlines()
-    kinds = (*CLASSES, "erythroblast", "ig")
+    kinds = (*CLASSES, "erythroblast", "immature granulocyte")
     table = [line.split() for line in lines[1 : 1 + len(kinds)]]
     sides = [str(NEEDED[part]) for part in ("train", "validation", "test")]
-    assert table == [["here", kind, *sides] for kind in sorted(kinds)]
-    assert lines[1 + len(kinds)] == "locating the cells"
-    course = lines[2 + len(kinds) : -1]
-    assert len(course) == 4
+    assert table == [["here", *kind.split(), *sides] for kind in sorted(kinds)]
+    after = lines.index("locating the cells")
+    assert all(line.startswith("· ") for line in lines[1 + len(kinds) : after]), "nothing bad to remark"
+    assert lines[after + 1].startswith("a picture weighs on average: basophil ")
+    course = lines[after + 2 : after + 6]
     assert all(line.startswith("all layers: epoch ") for line in course), course
+    assert [course[at].split("recall: ")[1].count("%") for at in (1, 3)] == [len(CLASSES) + 1] * 2
+    outcome = lines[after + 6 : -1]
+    assert outcome[1].startswith("best of 2 epochs by validation loss: all layers, epoch ")
+    assert "\n".join(outcome[1:]) + "\n" == (output / "summary.txt").read_text()
+    rows = [
+        line.split()[:2] for line in outcome if line.split()[:1] in ([name] for name in (*CLASSES, OTHER))
+    ]
+    assert rows == [*([name, "4"] for name in CLASSES), [OTHER, "8"]]
+    assert f"{output / 'history.json'}: every epoch" in outcome
     assert lines[-1] == (
         f"Next: leukoscope convert {output / 'model.keras'} --calibration {data} --output BUNDLE"
     )
@@ -66,13 +79,14 @@ def test_a_training_leaves_its_record(
 ) -> None:
     output = trained[0]
     assert {path.name for path in output.iterdir()} == {
-        "model.keras", "history.json", "plan.json", "split.json", "labels.json", "curves.png", "checkpoint",
+        "model.keras", "history.json", "plan.json", "split.json", "labels.json", "curves.png", "summary.txt",
+        "checkpoint",
     }  # fmt: skip
     assert json.loads((output / "labels.json").read_text()) == [*CLASSES, OTHER]
     assert len(json.loads((output / "history.json").read_text())) == 2
     split = json.loads((output / "split.json").read_text())
     assert {(row["class"], row["file"]) for row in split} == {
-        (path.parent.name, path.name) for path in data.rglob("*.jpg")
+        (path.parent.name.replace("ig", "immature granulocyte"), path.name) for path in data.rglob("*.jpg")
     }
     assert {row["site"] for row in split} == {"here"}
     assert sum(row["split"] == "test" for row in split) == 7 * NEEDED["test"]
@@ -107,3 +121,35 @@ def test_missing_classes_and_unusable_folders_are_named(tmp_path: Path) -> None:
         done = CliRunner().invoke(main, ["train", *arguments, "--output", str(tmp_path / "run")])
         assert done.exit_code == 1
         assert sentence in done.stderr.splitlines()[-1]
+
+
+def test_the_options_are_those_of_the_plan_with_its_defaults(tmp_path: Path) -> None:
+    defaults = {field.name: field.default for field in dataclasses.fields(Plan)}
+    arguments = ["--architecture", "cnn", "--data", str(tmp_path), "--output", str(tmp_path / "run")]
+    given = train.command.make_context("train", arguments).params
+    recipe = {option.__click_params__[0].name for option in (each(lambda: None) for each in OPTIONS)}
+    # The pictures say which classes there are, and --stain is match_stain in words. How many portraits are seen
+    # whole is nobody's choice.
+    assert recipe == set(defaults) - {"architecture", "classes", "match_stain", "whole_share"}
+    assert {name: given[name] for name in recipe} == {name: defaults[name] for name in recipe}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--gamma", "1"), "--gamma goes with --loss focal only"),
+        (("--optimizer", "adam", "--weight-decay", "0.1"), "--weight-decay goes with --optimiser adamw only"),
+        (("--plateau-factor", "0.1"), "--plateau-factor goes with --schedule plateau only"),
+        (("--schedule", "plateau", "--patience", "3"), "--plateau-patience must be less than --patience"),
+        (("--learning-rate", "nan"), "not in the range"),
+        (("--smoothing", "0.9"), "not in the range"),
+    ],
+)
+def test_options_without_effect_or_sense_are_refused(
+    arguments: tuple[str, ...], sentence: str, tmp_path: Path
+) -> None:
+    common = ("--architecture", "cnn", "--data", str(tmp_path), "--output", str(tmp_path / "run"))
+    done = CliRunner().invoke(main, ["train", *common, *arguments])
+    assert done.exit_code == 2
+    assert sentence in " ".join(done.stderr.split())
+    assert not (tmp_path / "run").exists()

@@ -17,6 +17,7 @@ from models.windows import Windows, cut
 
 SIZE = 32
 NAMES = (*CLASSES, OTHER)
+CAFFE = np.array([123.68, 116.779, 103.939])
 
 Pixels = NDArray[np.float32]
 
@@ -81,11 +82,13 @@ def first(fed: str) -> Any:
         "-1-1": (np.ones(3), np.zeros(3)),
         "imagenet": (2 * deviation, 2 * mean - 1),
         "per-image": (np.full(3, 0.4), np.full(3, 0.4)),
+        "imagenet-caffe": (np.full(3, 1 / 127.5), CAFFE / 127.5 - 1),
         "none": (np.full(3, 1 / 127.5), -np.ones(3)),
     }[fed]
     layer = keras.layers.Conv2D(3, 1)
     layer.build((None, SIZE, SIZE, 3))
-    layer.set_weights([np.diag(scale)[None, None].astype(np.float32), offset.astype(np.float32)])
+    kernel = np.diag(scale)[::-1] if fed == "imagenet-caffe" else np.diag(scale)
+    layer.set_weights([kernel[None, None].astype(np.float32), offset.astype(np.float32)])
     return layer
 
 
@@ -98,6 +101,8 @@ def as_fed(crops: NDArray[np.uint8], fed: str) -> Pixels:
         pixels = pixels / 127.5 - 1
     elif fed == "imagenet":
         pixels = (pixels / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+    elif fed == "imagenet-caffe":
+        pixels = (pixels - CAFFE)[..., ::-1]
     elif fed == "per-image":
         flat = pixels.reshape(len(pixels), -1)
         pixels = (pixels - flat.mean(1)[:, None, None, None]) / flat.std(1)[:, None, None, None]

@@ -14,10 +14,10 @@ from helpers import MORNING
 
 import edge
 from edge.errors import BundleError
-from edge.images import load
 from edge.inference.bundle import Bundle, zoo
 from edge.inference.classify import Classifier, judge
 from edge.inference.decide import OperatingPoint, decide
+from edge.pictures.images import load
 from edge.records import Cell, Frame, Verdict
 from edge.vision.crop import cells_of, central
 from edge.vision.locate import locate
@@ -114,6 +114,34 @@ def test_the_explanation_is_a_map_from_nothing_to_most(classifier: Classifier) -
         middle.append(float(inner.mean()) - float(heat.mean()))
     # The cell is in the middle of its crop, and so is what speaks for its class.
     assert np.mean(middle) > 0
+
+
+def test_the_activation_of_a_class_is_the_explanation_of_the_best_and_another_for_others(
+    classifier: Classifier,
+) -> None:
+    _, cell = next(cells("acevedo", classifier.input_size))
+    best = classifier.predict(cell).best
+    maps = {name: classifier.activation(cell, name) for name in classifier.bundle.classes}
+    assert np.array_equal(maps[best], classifier.explain(cell))
+    assert not all(np.array_equal(maps[best], each) for each in maps.values())
+    bundle = classifier.bundle
+    outputs = {name: at for name, at in bundle.manifest.outputs.items() if name != "features"}
+    blind = Classifier(replace(bundle, manifest=replace(bundle.manifest, outputs=outputs)))
+    assert blind.activation(cell, best) is None
+
+
+def test_without_a_feature_map_the_explanation_is_found_by_hiding_parts(classifier: Classifier) -> None:
+    bundle = classifier.bundle
+    outputs = {name: at for name, at in bundle.manifest.outputs.items() if name != "features"}
+    blind = Classifier(replace(bundle, manifest=replace(bundle.manifest, outputs=outputs)))
+    middle = []
+    for _, cell in list(cells("acevedo", classifier.input_size))[::3]:
+        heat = blind.explain(cell)
+        assert (heat.shape, heat.dtype) == ((8, 8), np.float32)
+        assert 0 <= heat.min() <= heat.max() <= 1
+        middle.append(float(heat[2:-2, 2:-2].mean()) - float(heat.mean()))
+        assert blind.predict(cell).probabilities == classifier.predict(cell).probabilities
+    assert np.mean(middle) > 0.1
 
 
 def test_the_golden_crop_gets_its_golden_answer(classifier: Classifier) -> None:

@@ -44,8 +44,8 @@ def put(path: str, value: object) -> Callable[[Record], object]:
 
 NEEDED = [
     "name", "version", "architecture", "quantization", "classes", "others", "input", "input.size",
-    "input.crop_um", "outputs", "outputs.probabilities", "outputs.embedding", "outputs.features",
-    "outputs.embedding.position", "sha256", "calibration", "calibration.temperature", "calibration.threshold",
+    "input.crop_um", "outputs", "outputs.probabilities", "outputs.embedding", "outputs.embedding.position",
+    "sha256", "calibration", "calibration.temperature", "calibration.threshold",
     "calibration.margin", "calibration.unfamiliar", "calibration.unfamiliar.centre",
     "calibration.unfamiliar.whitening", "calibration.unfamiliar.means",
     "calibration.unfamiliar.distance_limit", "calibration.unfamiliar.other_limit", "calibration.poor_image",
@@ -59,6 +59,11 @@ def test_the_unaltered_manifest_is_read() -> None:
     manifest = parse(TEXT, "here")
     assert manifest.record == json.loads(TEXT)
     assert manifest.head.weights.shape[1] == len(manifest.classes) + len(manifest.others)
+
+
+def test_a_model_need_not_have_a_feature_map() -> None:
+    manifest = parse(altered(lambda record: record["outputs"].pop("features")), "here")
+    assert set(manifest.outputs) == {"probabilities", "embedding"}
 
 
 @pytest.mark.parametrize("path", NEEDED)
@@ -85,7 +90,7 @@ WRONG: list[tuple[str, object, str]] = [
     ("others", ["basophil"], "each named once"),
     ("classes", ["a", "b", "c", "d"], "head.weights"),
     ("others", [], "head.weights"),
-    ("outputs", {"probabilities": {"position": 0}, "embedding": {"position": 1}}, "outputs must be"),
+    ("outputs", {"probabilities": {"position": 0}, "features": {"position": 1}}, "outputs must be"),
     ("outputs.more", {"position": 3}, "outputs must be"),
     ("calibration.temperature", 0, "temperature"),
     ("calibration.temperature", -1, "temperature"),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.images import load
+from edge.pictures.images import load
 from edge.sources.sprites import cut
 
 FOLDERS = {"acevedo": 30, "acevedo_other": 8, "bccd": 6}

@@ -66,7 +66,7 @@ def red_width(image: Image) -> float:
     return float(np.median(widths))
 
 
-@pytest.mark.parametrize("scan", ["step", "pan"])
+@pytest.mark.parametrize("scan", ["step", "meander"])
 def test_equal_settings_show_equal_frames(scan: str) -> None:
     settings = replace(QUICK, scan=scan)
     with opened(settings) as one, opened(settings) as other, opened(replace(settings, seed=2)) as third:
@@ -113,7 +113,7 @@ def test_in_steps_each_cell_is_seen_once() -> None:
 
 
 def test_in_a_pan_a_cell_moves_with_the_picture() -> None:
-    with opened(replace(STILL, scan="pan", cells=30)) as slide:
+    with opened(replace(STILL, scan="meander", cells=30)) as slide:
         compared = 0
         for before, after in pairwise(frames(slide, 60)):
             boxes = {v.cell.number: v.box for v in slide.visible(before.number) if v.whole}
@@ -131,7 +131,7 @@ def test_in_a_pan_a_cell_moves_with_the_picture() -> None:
 
 
 def test_fields_of_a_pan_overlap_and_cover_the_slide() -> None:
-    scan = Scan(replace(QUICK, scan="pan", cells=30))
+    scan = Scan(replace(QUICK, scan="meander", cells=30))
     places = [scan.at(number) for number in range(scan.frames)]
     covered = np.zeros((scan.height, scan.width), bool)
     for place in places:
@@ -199,7 +199,7 @@ def test_a_camera_of_twelve_megapixels() -> None:
 
 
 def test_the_camera_drifts_and_does_not_without() -> None:
-    with opened(replace(STILL, scan="pan")) as slide:
+    with opened(replace(STILL, scan="meander")) as slide:
         still = [frame.image for frame in frames(slide, 8)]
     assert all((image == still[0]).all() for image in still)
     drifts = {
@@ -209,7 +209,7 @@ def test_the_camera_drifts_and_does_not_without() -> None:
         "noise": lambda image: image.astype(float)[0, 0, 0],
     }
     for drift, measure in drifts.items():
-        with opened(replace(STILL, scan="pan", **{drift: getattr(SlideSettings(), drift)})) as slide:
+        with opened(replace(STILL, scan="meander", **{drift: getattr(SlideSettings(), drift)})) as slide:
             values = [measure(frame.image) for frame in frames(slide, 8)]
         assert np.ptp(values) > 0, drift
 
@@ -227,7 +227,8 @@ def test_a_stalled_camera_gives_nothing() -> None:
         ({"um_per_pixel": 4.0}, "um_per_pixel is 4.0 and must lie between 0.03 and 0.4"),
         ({"um_per_pixel": float("nan")}, "um_per_pixel"),
         ({"width": 100_000}, "width"),
-        ({"scan": "jump"}, "'step' or 'pan'"),
+        ({"scan": "jump"}, "one of step, meander"),
+        ({"overlap": 0.9}, "overlap is 0.9"),
         ({"mix": (("yeast", 1.0),)}, "no 'yeast'"),
         ({"mix": (("monocyte", 0.0),)}, "above 0"),
         ({"mix": ()}, "above 0"),
@@ -246,3 +247,86 @@ def test_a_cut_out_cell_leaves_its_surroundings_behind() -> None:
     for sprite in cuttings.red:
         rim = np.concatenate([sprite.light[0], sprite.light[-1], sprite.light[:, 0], sprite.light[:, -1]])
         assert np.abs(rim.astype(int) - NEUTRAL).max() <= 3
+
+
+MOVING = replace(QUICK, scan="meander", cells=30, dwell_frames=3, move_frames=4)
+
+
+def fields_visited(scan: Scan) -> list[tuple[int, int]]:
+    """The corners at which the stage rests, in order."""
+    places = [(at.left, at.top) for at in map(scan.at, range(scan.frames))]
+    return [place for place, after in pairwise(places) if place == after]
+
+
+@pytest.mark.parametrize("overlap", [0.2, 0.5])
+def test_neighbouring_fields_overlap_as_told(overlap: float) -> None:
+    scan = Scan(replace(MOVING, overlap=overlap))
+    columns = sorted({left for left, _ in fields_visited(scan)})
+    rows = sorted({top for _, top in fields_visited(scan)})
+    assert {after - before for before, after in pairwise(columns)} == {round(640 * (1 - overlap))}
+    assert {after - before for before, after in pairwise(rows)} == {round(480 * (1 - overlap))}
+
+
+def test_back_and_forth_comes_by_each_field_twice_but_at_the_turn() -> None:
+    once = set(fields_visited(Scan(MOVING)))
+    visits = Counter(fields_visited(Scan(replace(MOVING, scan="back_and_forth"))))
+    assert set(visits) == once
+    resting = MOVING.dwell_frames - 1
+    assert set(visits.values()) == {resting, 2 * resting}
+
+
+def test_a_random_walk_goes_from_field_to_neighbour() -> None:
+    scan = Scan(replace(MOVING, scan="random_walk"))
+    for before, after in pairwise(fields_visited(scan)):
+        assert abs(after[0] - before[0]) <= 480
+        assert abs(after[1] - before[1]) <= 360
+        assert after[0] == before[0] or after[1] == before[1]
+    assert len(set(fields_visited(scan))) > 3
+    assert scan.frames == Scan(replace(MOVING, scan="random_walk")).frames
+
+
+def test_jumps_go_over_the_same_fields_in_another_order() -> None:
+    straight, jumping = Scan(MOVING), Scan(replace(MOVING, jumps=3))
+    assert set(fields_visited(jumping)) == set(fields_visited(straight))
+    assert fields_visited(jumping) != fields_visited(straight)
+    far = [
+        (before, after)
+        for before, after in pairwise(map(jumping.at, range(jumping.frames)))
+        if abs(after.left - before.left) > 320 or abs(after.top - before.top) > 240
+    ]
+    assert 1 <= len(far) <= 3
+    for _, after in far:
+        assert (after.smear_x, after.smear_y) == (0, 0), "nothing is exposed while it jumps"
+
+
+def test_vibration_shakes_the_view_and_smears_it() -> None:
+    still = Scan(replace(MOVING, dwell_frames=50))
+    shaken = Scan(replace(MOVING, dwell_frames=50, vibration=4.0))
+    corners = np.array([[shaken.at(n).left, shaken.at(n).top] for n in range(50)])
+    assert np.ptp([still.at(n).left for n in range(50)]) == 0
+    assert corners.std(axis=0) == pytest.approx([4, 4], rel=0.4)
+    assert any(shaken.at(n).smear_x for n in range(50))
+
+
+def test_lost_and_repeated_frames() -> None:
+    scan = Scan(replace(MOVING, dwell_frames=20, drop_share=0.2, repeat_share=0.3))
+    moments = [scan.at(n).moment for n in range(scan.frames)]
+    assert moments == sorted(moments)
+    steps = Counter(after - before for before, after in pairwise(moments))
+    whole = Scan(replace(MOVING, dwell_frames=20)).frames
+    assert scan.frames == pytest.approx(0.8 * whole, rel=0.1)
+    assert steps[0] == pytest.approx(0.3 * scan.frames, rel=0.25)
+    with opened(replace(MOVING, repeat_share=0.5)) as slide:
+        shown = list(frames(slide, 12))
+        same = [
+            slide.conditions(a.number).moment == slide.conditions(b.number).moment for a, b in pairwise(shown)
+        ]
+        assert any(same)
+        assert [bool((a.image == b.image).all()) for a, b in pairwise(shown)] == same
+
+
+def test_vignetting_darkens_the_corners() -> None:
+    with opened(replace(STILL, scan="meander", vignetting=0.0)) as slide:
+        even = next(frames(slide)).image[:8, :8].mean()
+    with opened(replace(STILL, scan="meander", vignetting=0.4)) as slide:
+        assert next(frames(slide)).image[:8, :8].mean() == pytest.approx(0.6 * even, rel=0.03)

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from smears import NEEDED, copies, folder_a_class, samples
 
+from edge.datasets.labelled import part_of
+from edge.datasets.taxonomy import kind_of
 from edge.errors import DataError
-from edge.images import load
-from edge.labelled import part_of
-from edge.records import Frame
+from edge.pictures.images import load
+from edge.records import Box, Frame
 from edge.vision.crop import cells_of, central
 from edge.vision.locate import locate
 from models.datasets import CLASSES, OTHER, read, summary
@@ -32,7 +33,7 @@ def put(path: Path, data: bytes) -> Path:
 def test_a_folder_is_a_class_and_other_kinds_are_other(tmp_path: Path) -> None:
     items = read(folder_a_class(tmp_path / "here"))
     for item in items:
-        assert item.kind == item.path.parent.name
+        assert item.kind == kind_of(item.path.parent.name)
         assert item.label == (item.kind if item.kind in CLASSES else OTHER)
         assert item.site == "here"
         assert item.split == part_of(item.path.read_bytes())
@@ -81,17 +82,17 @@ def test_what_is_no_data_set_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no labelled pictures in the validation part"):
         read(tmp_path / "small", "validation")
     put(tmp_path / "bad" / "1.jpg", only_train)
-    (tmp_path / "bad" / "labels.csv").write_text("name,kind\n1.jpg,basophil\n")
+    (tmp_path / "bad" / "labels.csv").write_text("colour,shape\n1.jpg,basophil\n")
     with pytest.raises(DataError, match="filename and class"):
         read(tmp_path / "bad")
 
 
 def test_the_summary_counts_every_side(tmp_path: Path) -> None:
     lines = summary(read(folder_a_class(tmp_path / "here"))).splitlines()
-    rows = {line.split()[1]: line.split()[2:] for line in lines[1:]}
+    rows = {" ".join(line.split()[1:-3]): line.split()[-3:] for line in lines[1:]}
     assert rows == {
         name: [str(NEEDED[part]) for part in ("train", "validation", "test")]
-        for name in (*CLASSES, "erythroblast", "ig")
+        for name in (*CLASSES, "erythroblast", "immature granulocyte")
     }
 
 
@@ -134,3 +135,43 @@ def test_unreadable_pictures_are_left_out_and_none_at_all_is_said(tmp_path: Path
         cut(read(tmp_path), SIZE)
     put(tmp_path / "basophil" / "whole.jpg", BASOPHIL[1].read_bytes())
     assert [item.path.name for item in cut(read(tmp_path), SIZE).items] == ["whole.jpg"]
+
+
+def test_the_cell_in_a_label_s_box_is_cut_located_or_not(tmp_path: Path) -> None:
+    source = next(iter(samples("bccd").values()))[0]
+    field = load(source)
+    located = cells_of(locate(Frame.of(field.copy(), 0, datetime.now(UTC))), size=SIZE)
+    white = max(located, key=lambda cell: cell.box.width if cell.box else 0)
+    assert white.box is not None
+    empty = Box(0, 0, 40, 30) if white.box.left > 60 else Box(field.shape[1] - 40, 0, 400, 30)
+    boxes = [
+        ("NEUTROPHIL", white.box),
+        ("Eosinophils", empty),
+        ("RBC", Box(9, 9, 9, 9)),
+        ("mono", Box(9000, 9, 9, 9)),
+    ]
+    objects = "".join(
+        f"<object><name>{name}</name><bndbox><xmin>{b.left}</xmin><ymin>{b.top}</ymin>"
+        f"<xmax>{b.left + b.width}</xmax><ymax>{b.top + b.height}</ymax></bndbox></object>"
+        for name, b in boxes
+    )
+    put(tmp_path / "images" / "1.jpg", source.read_bytes())
+    put(tmp_path / "xml" / "1.xml", f"<annotation>{objects}</annotation>".encode())
+    items = read(tmp_path)
+    assert [(item.label, item.box) for item in items] == [
+        ("neutrophil", boxes[0][1]), ("eosinophil", boxes[1][1]), ("monocyte", boxes[3][1]),
+    ]  # fmt: skip
+    assert len({item.split for item in items}) == 1
+    windows = cut(items, SIZE)
+    assert [item.label for item in windows.items] == ["neutrophil", "eosinophil"], (
+        "a box outside shows nothing"
+    )
+    assert np.array_equal(windows.crops[0], white.crop)
+    assert not np.array_equal(windows.crops[1], white.crop)
+    assert np.array_equal(windows.crops, windows.whole), "a field is never one cell, whole"
+
+    from models.examine import examine
+
+    seen = examine([tmp_path])
+    assert [item.label for item in seen.items] == ["neutrophil", "eosinophil"]
+    assert ["outside of the picture" in why for _, why in seen.found.unreadable] == [True]

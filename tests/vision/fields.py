@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 import edge
-from edge.images import load
+from edge.pictures.images import load
 from edge.records import Box, Frame, Image
 
 SAMPLES = Path(edge.__file__).parent / "samples"

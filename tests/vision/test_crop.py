@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.records import Background, Box, Cell, Field, Image, Scale, ScaleSource, View
-from edge.vision.crop import CROP_UM, cells_of, central, square
+from edge.vision.crop import CROP_UM, PORTRAIT_PX, cells_of, central, square
 from edge.vision.locate import locate
 
 WHITE = 240
@@ -178,3 +178,26 @@ def test_cells_are_numbered_and_the_central_one_is_told() -> None:
     assert [cell.index for cell in found] == [0, 1, 2]
     assert central(found) is found[1]
     assert central(()) is None
+
+
+@pytest.mark.parametrize("um_per_pixel", [0.08, 0.12])
+def test_a_portrait_whose_scale_nothing_tells_is_taken_whole(um_per_pixel: float) -> None:
+    image = drawn([[(10, 10, 4.5)]], width_um=20, height_um=20, um_per_pixel=um_per_pixel, red_cells=False)
+    (cell,) = cells(image)
+    assert cell.field.boxes, "it is located, and yet"
+    assert (cell.box, cell.scale, cell.cut_off) == (None, None, False)
+    assert (cell.crop == cells(image, view="cell")[0].crop).all()
+    (told,) = cells(image, um_per_pixel=um_per_pixel)
+    assert told.box is not None, "the configuration tells the scale"
+    (asked,) = cells(image, view="field")
+    assert asked.box is not None
+
+
+def test_a_cell_that_fills_a_small_picture_or_hardly_shows_in_it_is_no_portrait() -> None:
+    tight = drawn([[(7, 7, 5.0)]], width_um=14, height_um=14, um_per_pixel=0.1, red_cells=False)
+    far = drawn([[(30, 20, 4.5)]], width_um=60, height_um=60, um_per_pixel=0.16, red_cells=False)
+    wide = drawn([[(30, 20, 4.5)]], width_um=50, height_um=50, um_per_pixel=0.1, red_cells=False)
+    assert wide.shape[0] > PORTRAIT_PX
+    for image in (tight, far, wide):
+        (cell,) = cells(image)
+        assert cell.box is not None

@@ -14,7 +14,7 @@ from edge.records import Box, Scale, ScaleSource
 from edge.sources.base import SourceEnded
 from edge.sources.slide_scan import SlideSettings
 from edge.sources.virtual_slide import VirtualSlide
-from edge.vision.locate import locate
+from edge.vision.locate import _joined, _Part, locate
 
 SLIDE = SlideSettings(
     cells=30, width=800, height=600, white_per_mm2=300, interval_s=0, stall_share=0,
@@ -230,3 +230,18 @@ def test_fields_in_a_row_do_not_know_of_each_other() -> None:
     again = locate(first)
     assert (once.boxes, once.scale, once.background) == (again.boxes, again.scale, again.background)
     slide.close()
+
+
+@pytest.mark.timeout(60)
+def test_thousands_of_specks_are_joined_in_a_moment() -> None:
+    """A camera without a picture shows noise, in which each speck could be a lobe."""
+    square = np.array([[0, 0], [3, 0], [3, 3], [0, 3]], np.int32)
+    pairs = [
+        square + np.array([x, y], np.int32)
+        for y in range(0, 800, 40)
+        for left in range(0, 2000, 50)
+        for x in (left, left + 6)
+    ]
+    joined = _joined([_Part(outline, 16.0, 16.0) for outline in pairs], px_per_um=3.0)
+    assert len(joined) == len(pairs) / 2
+    assert all((part.area, part.largest) == (32.0, 16.0) for part in joined)

@@ -1,0 +1,1 @@
+"""The pages: each module exports `routes`, which `dashboard.app` puts together."""

@@ -1,0 +1,82 @@
+// What the scripts of all pages share. Everything that came from a device is written with textContent.
+
+const island = JSON.parse(document.getElementById("island").textContent);
+
+export const mayReview = island.review;
+export const link = island.link;
+
+/** A string, `page.key`, with what stands in its braces. */
+export function t(name, values = {}) {
+  const text = island.strings[name];
+  if (text === undefined) throw new Error(`there is no string ${name}`);
+  return text.replace(/\{(\w+)\}/g, (_, key) => String(values[key]));
+}
+
+/** A string where there is one, else the word itself: for what a device names and this program may not know. */
+export function word(name) {
+  return island.strings[`common.${name}`] ?? name.replaceAll("_", " ");
+}
+
+/** An address of this dashboard, wherever a proxy shows it. Each further part becomes one part of the path. */
+export function address(path, ...parts) {
+  return island.root + path + parts.map((part) => `/${encodeURIComponent(part)}`).join("");
+}
+
+export class Failure extends Error {
+  constructor(status, sentence) {
+    super(sentence);
+    this.status = status;
+  }
+}
+
+async function answer(response) {
+  if (response.ok) return response.json();
+  let sentence = response.statusText || String(response.status);
+  if ((response.headers.get("content-type") ?? "").includes("json")) sentence = (await response.json()).error ?? sentence;
+  throw new Failure(response.status, sentence);
+}
+
+/** Ask for data. `byItself`: nobody did anything, so it keeps nobody signed in. */
+export async function getJson(path, { byItself = false, signal } = {}) {
+  const headers = { accept: "application/json" };
+  if (byItself) headers["x-leukoscope-refresh"] = "1";
+  return answer(await fetch(path, { headers, signal }));
+}
+
+export async function postJson(path, body = {}) {
+  const headers = { accept: "application/json", "content-type": "application/json" };
+  return answer(await fetch(path, { method: "POST", headers, body: JSON.stringify(body) }));
+}
+
+/** An element: `el("p", {class: "quiet"}, "text", child)`. Text is text, whatever it holds. */
+export function el(name, attributes = {}, ...children) {
+  const element = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (value === true) element.setAttribute(key, "");
+    else if (value !== false && value !== null && value !== undefined) element.setAttribute(key, value);
+  }
+  element.append(...children.filter((child) => child !== null));
+  return element;
+}
+
+/** Tell a screen reader, politely. */
+export function say(text) {
+  document.getElementById("say").textContent = text;
+}
+
+const shown = new Map();
+
+/** A line at the top of the page, one for each `key`; no text takes it away. */
+export function banner(key, text) {
+  if (text) shown.set(key, text);
+  else shown.delete(key);
+  document.getElementById("banner").replaceChildren(...[...shown.values()].map((line) => el("p", {}, line)));
+}
+
+export function time(value) {
+  return new Date(value).toLocaleTimeString(document.documentElement.lang, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+}
+
+export function percent(value, digits = 1) {
+  return `${value.toFixed(digits)} %`;
+}

@@ -1,0 +1,371 @@
+// The page: from files dropped to cells looked at.
+
+import { Failure, address, banner, el, getJson, percent, postJson, say, t, word } from "../core.js";
+import { Cells } from "./cells.js";
+import { Detail } from "./detail.js";
+import { evaluation, tallies } from "./figures.js";
+import { List } from "./list.js";
+import { Models } from "./models.js";
+import { chosen, dropped, megabytes, send } from "./send.js";
+
+const find = (selector) => document.querySelector(selector);
+const facts = JSON.parse(find("#upload").dataset.facts);
+const OVER = ["done", "stopped", "failed"];
+const DRAW_MS = 500; // each time costs the machine that reads something, where it is this one
+const FIGURES_MS = 1500;
+
+const models = new Models(find("#model"), find("#model-about"));
+let job = null;
+
+// -- beginning ------------------------------------------------------------------------------------------
+
+/** Begin an upload, and let `bring` put something into it. */
+async function begin(bring) {
+  banner("upload", "");
+  const scale = find("#scale").value;
+  try {
+    const said = await postJson(address("/upload/jobs"), {
+      model: models.select.value,
+      view: find("#view").value,
+      um_per_pixel: scale ? Number(scale) : null,
+    });
+    history.pushState({}, "", address("/upload/of", said.key));
+    open(said);
+    await bring(job);
+    await postJson(job.at("end"));
+  } catch (failure) {
+    if (failure.status === -1) return;
+    banner("upload", failure.message);
+    if (job && !OVER.includes(job.progress.state)) await postJson(job.at("end")).catch(() => {});
+  }
+}
+
+function bringFiles(files) {
+  return async (into) => {
+    into.expected = files.length;
+    await send(into.at("files"), files, {
+      most: facts.fileBytes,
+      signal: into.sending.signal,
+      heard: (count, bytes) => into.sent(count, bytes),
+      failed: (name, why) => into.refuse(name, why),
+    });
+  };
+}
+
+function takeFiles(files) {
+  if (files.length) begin(bringFiles(files));
+  else banner("upload", t("upload.nothing_chosen"));
+}
+
+function wireBeginning() {
+  for (const name of ["files", "folder"]) {
+    const input = find(`#choose-${name}`);
+    find(`#button-${name}`).addEventListener("click", () => input.click());
+    input.addEventListener("change", () => {
+      const files = chosen(input.files);
+      input.value = "";
+      takeFiles(files);
+    });
+  }
+  find("#address-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    const wanted = find("#address").value.trim();
+    if (wanted) begin((into) => postJson(into.at("address"), { address: wanted }));
+  });
+  for (const button of document.querySelectorAll("[data-samples]")) {
+    button.addEventListener("click", () => begin((into) => postJson(into.at("samples"), { set: button.dataset.samples })));
+  }
+  const zone = find("#upload");
+  const over = (on) => zone.classList.toggle("over", on);
+  zone.addEventListener("dragover", (event) => {
+    event.preventDefault();
+    over(true);
+  });
+  zone.addEventListener("dragleave", (event) => {
+    if (!zone.contains(event.relatedTarget)) over(false);
+  });
+  zone.addEventListener("drop", async (event) => {
+    event.preventDefault();
+    over(false);
+    takeFiles(await dropped(event.dataTransfer));
+  });
+}
+
+// -- an upload ------------------------------------------------------------------------------------------
+
+class Job {
+  constructor(said) {
+    const { key } = said;
+    this.key = key;
+    this.model = said.model;
+    this.progress = said;
+    this.cells = new Cells(said.model.classes);
+    this.cells.threshold = Number(find("#threshold").value);
+    this.sending = new AbortController();
+    this.sentText = "";
+    this.expected = 0;
+    this.figures = null;
+    this.figuresAsked = 0;
+    this.list = new List(find("#cells").cloneNode(false), {
+      draw: (row) => this.drawRow(row),
+      name: (row) => this.rowName(row),
+      chosen: (row, at) => this.detail.open && this.detail.show(row, at, this.list.items.length),
+      opened: (row, at) => this.detail.show(row, at, this.list.items.length),
+    });
+    find("#cells").replaceWith(this.list.box);
+    this.detail = new Detail(find("#detail"), { key, cells: this.cells, step: (by) => this.list.go(this.list.at + by) });
+  }
+
+  at(...parts) {
+    return address("/upload/jobs", this.key, ...parts);
+  }
+
+  listen() {
+    this.source = new EventSource(this.at("events"));
+    this.source.addEventListener("step", (event) => {
+      const { progress, pictures } = JSON.parse(event.data);
+      for (const picture of pictures) this.cells.add(picture);
+      this.progress = progress;
+      this.drawBar();
+      banner("upload-stream", "");
+      this.drawSoon();
+    });
+    this.source.addEventListener("over", () => {
+      this.source.close();
+      this.finish();
+    });
+    this.source.onerror = () => {
+      if (this.source.readyState === EventSource.CLOSED) banner("upload-stream", t("upload.stream_lost"));
+    };
+  }
+
+  sent(count, bytes) {
+    const values = { count: count.toLocaleString(), total: this.expected.toLocaleString(), bytes: megabytes(bytes) };
+    this.sentText = count < this.expected ? t("upload.sent", values) : "";
+    this.drawSoon();
+  }
+
+  /** A file that never left this computer. */
+  refuse(name, error) {
+    this.cells.failed.push({ name, error });
+    this.drawSoon();
+  }
+
+  drawSoon() {
+    this.drawing ??= setTimeout(() => {
+      this.drawing = null;
+      this.draw();
+    }, DRAW_MS);
+  }
+
+  finish() {
+    this.draw();
+    this.askFigures();
+    say(this.status());
+  }
+
+  status() {
+    const { state, read, received, cells, seconds, problem } = this.progress;
+    const values = {
+      read: read.toLocaleString(),
+      total: Math.max(this.expected, received).toLocaleString(),
+      cells: cells.toLocaleString(),
+      seconds: seconds.toFixed(1),
+      problem,
+    };
+    return t(`upload.state_${state}`, values);
+  }
+
+  drawBar() {
+    const { state, read, received } = this.progress;
+    const bar = find("#progress");
+    bar.max = Math.max(1, this.expected, received);
+    bar.value = read;
+    bar.hidden = OVER.includes(state);
+  }
+
+  draw() {
+    const { state, skipped } = this.progress;
+    const over = OVER.includes(state);
+    this.drawBar();
+    find("#status").textContent = [this.status(), this.sentText, skipped ? t("upload.skipped", { count: skipped }) : ""].filter(Boolean).join(" ");
+    find("#status").classList.toggle("problem", state === "failed");
+    find("#stop").hidden = over;
+    find("#again").hidden = !over;
+    this.drawFailed();
+    this.filter();
+    this.drawFigures();
+    if (performance.now() - this.figuresAsked > FIGURES_MS) this.askFigures();
+  }
+
+  filter() {
+    const shown = this.cells.shown();
+    this.list.show(shown);
+    const values = { shown: shown.length.toLocaleString(), count: this.cells.all.length.toLocaleString() };
+    find("#shown").textContent = t(shown.length === this.cells.all.length ? "upload.all_shown" : "upload.some_shown", values);
+    find("#wrong-label").hidden = !this.cells.labelled;
+  }
+
+  drawFigures() {
+    find("#tally").replaceChildren(...tallies(this.cells, this.figures));
+    for (const link of document.querySelectorAll("[data-download]")) {
+      link.href = `${this.at(`download.${link.dataset.download}`)}?threshold=${this.cells.threshold}`;
+    }
+  }
+
+  drawEvaluation() {
+    const parts = evaluation(this.figures);
+    find("#evaluation").replaceChildren(...parts);
+    find("#evaluation").hidden = !parts.length;
+  }
+
+  async askFigures() {
+    this.figuresAsked = performance.now();
+    if (!this.cells.all.length) return;
+    const { threshold } = this.cells;
+    const figures = await getJson(`${this.at("figures")}?threshold=${threshold}`, { byItself: true }).catch(() => null);
+    if (!figures || figures.threshold !== this.cells.threshold || job !== this) return;
+    this.figures = figures;
+    this.drawFigures();
+    this.drawEvaluation();
+  }
+
+  /** Decide everything anew at another threshold; the model is not asked. */
+  decide(threshold) {
+    this.cells.threshold = threshold;
+    this.filter();
+    this.list.refresh();
+    this.drawFigures();
+    this.detail.refresh();
+    clearTimeout(this.asking);
+    this.asking = setTimeout(() => this.askFigures(), 150);
+  }
+
+  drawRow(row) {
+    const why = this.cells.reasons(row);
+    const tags = why.length ? why.map((reason) => el("span", { class: "tag watch" }, word(reason))) : [el("span", { class: "tag good" }, t("common.accepted"))];
+    if (row.label) {
+      const wrong = this.cells.wrong(row);
+      tags.push(el("span", { class: wrong ? "tag bad" : "tag" }, t(wrong ? "upload.label_wrong" : "upload.label_is", { label: word(row.label) })));
+    }
+    const meter = el("span", { class: "meter" }, el("span", {}));
+    meter.firstChild.style.width = `${100 * row.confidence}%`;
+    return [
+      el("img", { src: `${this.at("cells")}/${row.picture}/${row.cell}.jpg`, alt: "", width: 128, height: 128, decoding: "async" }),
+      el("span", { class: "what" }, el("strong", {}, word(row.class)), el("span", { class: "sure" }, meter, percent(100 * row.confidence))),
+      el("span", { class: "tags" }, ...tags),
+      el("span", { class: "file quiet" }, row.name.split("/").pop()),
+    ];
+  }
+
+  rowName(row) {
+    const why = this.cells.reasons(row);
+    const verdict = why.length ? `${t("common.flagged")}: ${why.map(word).join(", ")}` : t("common.accepted");
+    return `${word(row.class)}, ${percent(100 * row.confidence)}, ${verdict}, ${row.name}`;
+  }
+
+  drawFailed() {
+    const { failed } = this.cells;
+    find("#failed").hidden = !failed.length;
+    find("#failed-title").textContent = t("upload.failed_title", { count: failed.length.toLocaleString() });
+    const list = find("#failed-list");
+    for (const { name, error } of failed.slice(list.childElementCount, 500)) {
+      list.append(el("li", {}, el("strong", {}, name), el("span", {}, error.startsWith(name) ? error.slice(name.length) : ` ${error}`)));
+    }
+  }
+
+  close() {
+    this.sending.abort();
+    this.source?.close();
+  }
+}
+
+function open(said) {
+  job?.close();
+  find("#failed-list").replaceChildren();
+  find("#evaluation").hidden = true;
+  find("#threshold").value = said.model.threshold;
+  showThreshold();
+  find("#filter-class").replaceChildren(el("option", { value: "" }, t("upload.any_class")), ...said.model.classes.map((name) => el("option", { value: name }, word(name))));
+  find("#results-model").textContent = t("upload.read_with", { model: said.model.name });
+  find("#results-uncalibrated").hidden = said.model.calibrated;
+  job = new Job(said);
+  find("#begin").hidden = true;
+  find("#results").hidden = false;
+  job.draw();
+  job.listen();
+}
+
+function start() {
+  job?.close();
+  job = null;
+  find("#begin").hidden = false;
+  find("#results").hidden = true;
+}
+
+const threshold = find("#threshold");
+
+function showThreshold() {
+  find("#threshold-value").textContent = Number(threshold.value).toFixed(2);
+}
+
+function wireResults() {
+  threshold.addEventListener("input", () => {
+    showThreshold();
+    job?.decide(Number(threshold.value));
+  });
+  for (const name of ["text", "class", "verdict", "reason", "wrong", "order"]) {
+    const input = find(`#filter-${name}`);
+    input.addEventListener("input", () => {
+      if (name === "order") job.cells.order = input.value;
+      else job.cells.filter[name] = name === "wrong" ? input.checked : input.value;
+      job.filter();
+      job.list.box.scrollTop = 0;
+      say(find("#shown").textContent);
+    });
+  }
+  find("#stop").addEventListener("click", async () => {
+    job.sending.abort();
+    await postJson(job.at("stop"));
+  });
+  find("#again").addEventListener("click", () => {
+    history.pushState({}, "", address("/upload"));
+    start();
+    find("#button-files").focus();
+  });
+  const labels = find("#choose-labels");
+  find("#button-labels").addEventListener("click", () => labels.click());
+  labels.addEventListener("change", async () => {
+    const status = find("#labels-status");
+    const file = labels.files[0];
+    labels.value = "";
+    if (!file) return;
+    const response = await fetch(job.at("labels"), { method: "POST", body: file });
+    const said = await response.json();
+    status.className = response.ok ? "quiet" : "problem";
+    status.textContent = response.ok ? t("upload.labels_taken", { name: file.name }) : said.error;
+    if (!response.ok) return;
+    job.cells.label(said.labels);
+    job.filter();
+    job.list.refresh();
+    job.askFigures();
+  });
+}
+
+async function arrive() {
+  const key = location.pathname.startsWith(address("/upload/of/")) ? decodeURIComponent(location.pathname.split("/").pop()) : "";
+  if (!key) return start();
+  try {
+    open(await getJson(address("/upload/jobs", key)));
+  } catch (failure) {
+    start();
+    banner("upload", failure instanceof Failure ? failure.message : String(failure));
+  }
+}
+
+wireBeginning();
+wireResults();
+if (find("#model-form")) models.form(find("#model-form"));
+addEventListener("popstate", arrive);
+await models.load();
+await arrive();

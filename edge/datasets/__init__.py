@@ -1,0 +1,1 @@
+"""Labelled pictures in whichever layout, and one table of what laboratories call the cells."""

@@ -1,0 +1,1 @@
+"""The broker: a session that loses nothing, and what else is said to a broker."""

@@ -1,0 +1,1 @@
+"""Pictures that somebody names, one-off: bytes → pixels → answers → a table."""

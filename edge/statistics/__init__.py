@@ -1,0 +1,1 @@
+"""Answers and labels → figures, with their limits."""

@@ -1,0 +1,1 @@
+"""Records → the bytes that others read: payloads, their schemas, topics."""

@@ -1,0 +1,1 @@
+"""Many devices on one broker: what they say is collected into a PostgreSQL database."""
