@@ -6,6 +6,7 @@ import dataclasses
 import json
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -79,14 +80,28 @@ class Received(NamedTuple):
     retained: bool
 
 
-@dataclass
+MARK = "tests/mark"
+"""Where a subscriber sends itself what marks how far it has got."""
+
+
+NUMBERED = ("cell/accepted", "cell/flagged", "sample/target", "sample/finished", "review")
+"""The topics, below that of the device, of what goes through the outbox."""
+
+
+@dataclass(eq=False)
 class Subscriber:
-    """A real MQTT 5 client that keeps all that it is sent, over connections where it has a name."""
+    """A real MQTT 5 client that keeps all that it is sent, over connections where it has a name.
+
+    A broker that has acknowledged a message may not have passed it on yet, and what goes through the
+    outbox comes when its turn has come, not with what is published beside it. So wait for each message
+    with `until`; and where there is nothing to wait for, call `catch_up` before counting what came.
+    """
 
     host: str
     port: int
     name: str = ""
     received: list[Received] = dataclasses.field(default_factory=list)
+    _marks: list[bytes] = dataclasses.field(default_factory=list)
 
     def open(self) -> None:
         """Connect, and subscribe to everything."""
@@ -98,15 +113,26 @@ class Subscriber:
 
         client.on_connect = on_connect
         client.on_subscribe = lambda *_: subscribed.set()
-        client.on_message = lambda _client, _userdata, message: self.received.append(
-            Received(message.topic, json.loads(message.payload), message.retain)
-        )
+        client.on_message = lambda _client, _userdata, message: self.take(message)
         session = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         session.SessionExpiryInterval = 3600 if self.name else 0
         client.connect(self.host, self.port, clean_start=not self.name, properties=session)
         client.loop_start()
         assert subscribed.wait(WAIT_S)
         self._client = client
+
+    def take(self, message: paho.MQTTMessage) -> None:
+        """Keep a message, or notice a mark."""
+        if message.topic == MARK:
+            self._marks.append(message.payload)
+        else:
+            self.received.append(Received(message.topic, json.loads(message.payload), message.retain))
+
+    def catch_up(self) -> None:
+        """Wait until all has come that the broker accepted before now."""
+        mark = uuid.uuid4().bytes
+        self._client.publish(MARK, mark, qos=1)
+        until(lambda: mark in self._marks, "the subscriber had caught up")
 
     def close(self) -> None:
         """Disconnect; the broker keeps the session of a subscriber with a name."""
@@ -122,5 +148,4 @@ class Subscriber:
 
     def numbered(self) -> list[dict[str, Any]]:
         """The payloads of all that went through the outbox: the device's gapless count."""
-        below = ("cell/accepted", "cell/flagged", "sample/target", "sample/finished", "review")
-        return [each.payload for each in list(self.received) if each.topic.split("/", 2)[-1] in below]
+        return [each.payload for each in list(self.received) if each.topic.split("/", 2)[-1] in NUMBERED]
