@@ -75,7 +75,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, Mirror(Path(folder) / "mirror.sqlite") as mirror:
         begun = time.process_time()
         for message in many[: count // 10]:
-            mirror.apply(*message)
+            mirror.apply_all([message])
         one_by_one = (time.process_time() - begun) / (count // 10)
         begun = time.process_time()
         for start in range(count // 10, count, AT_ONCE):

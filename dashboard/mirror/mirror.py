@@ -101,10 +101,6 @@ class Mirror(Queries):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def apply(self, topic: str, payload: bytes, retained: bool = False) -> list[Change]:
-        """Take one message in; see `apply_all`."""
-        return self.apply_all((Message(topic, payload, retained),))
-
     def apply_all(self, messages: Iterable[Message]) -> list[Change]:
         """Take messages in, in one transaction.
 

@@ -12,6 +12,7 @@ import binascii
 import json
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from pydantic import ValidationError
@@ -34,6 +35,8 @@ LARGEST: Final = 256 * 1024
 LARGEST_PICTURE: Final = 96 * 1024
 MOST_CLASSES: Final = 64
 LONGEST_TEXT: Final = 256
+LARGEST_NUMBER: Final = 2**53
+"""Browsers count exactly no further, and SQLite's numbers end soon after."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _JPEG_URI: Final = "data:image/jpeg;base64,"
@@ -100,6 +103,7 @@ def read(message: Message, *, prefix: str) -> Incoming | None:
         payload = model.model_validate(said, extra="ignore")
         content = payload.model_dump(mode="json", by_alias=True, exclude_unset=True)
         saliency = content.pop("saliency", None)
+        _check_values(content)
         # A number such as 1e999 became infinite, which no browser reads.
         record = json.dumps(content, allow_nan=False, separators=(",", ":"))
     except (ValidationError, ValueError) as error:
@@ -145,6 +149,8 @@ def _check_names(device: str, topic: str, payload: Payload) -> None:
             ]
             if len(payload.probabilities) > MOST_CLASSES:
                 raise Refused("oversized")
+            if (heat := payload.saliency) and len(heat.values) != heat.rows * heat.columns:
+                raise Refused("malformed")
         case SamplePayload():
             names += [payload.sample]
             texts += [*payload.counts, payload.operator]
@@ -159,6 +165,29 @@ def _check_names(device: str, topic: str, payload: Payload) -> None:
         raise Refused("malformed")
     if not all(map(_NAME.fullmatch, names)) or any(len(text or "") > LONGEST_TEXT for text in texts):
         raise Refused("malformed")
+
+
+def _check_values(said: Any, name: str = "") -> None:
+    """See that every number is one that can be kept, and every time one that there is.
+
+    The payloads' models hold a time to its form alone, which the 31st of February has, too.
+
+    Raises:
+        ValueError: not so.
+    """
+    match said:
+        case dict():
+            for key, value in said.items():
+                _check_values(value, key)
+        case list():
+            for value in said:
+                _check_values(value, name)
+        case int() if abs(said) > LARGEST_NUMBER:
+            raise ValueError(f"{name} is larger than anything that is counted")
+        case str() if name in ("at", "since") or name.endswith("_at"):
+            datetime.fromisoformat(said)
+        case _:
+            pass
 
 
 def _picture(uri: Any) -> bytes | None:

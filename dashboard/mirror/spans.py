@@ -9,6 +9,8 @@ from typing import Final
 from dashboard.mirror.rows import Span
 from dashboard.mirror.schema import MOST_STREAMS
 
+MOST_STORES: Final = 1000
+"""Databases of one device: more than it will ever lose. One that makes them up leaves the others theirs."""
 MOST_GAPS: Final = 100
 """Gaps that are told at once; the rest are told when these are filled."""
 
@@ -20,7 +22,7 @@ def stream_of(connection: sqlite3.Connection, device: str, boot_id: str) -> int 
     """The stream that a message belongs to: one for each database that the device ever had.
 
     Returns:
-        None where there are more streams than any laboratory has devices: somebody makes them up.
+        None where the device, or all together, had more databases than devices ever have: somebody makes them up.
     """
     match = _BOOT.fullmatch(boot_id)
     store = match.group(1) if match else boot_id
@@ -29,6 +31,9 @@ def stream_of(connection: sqlite3.Connection, device: str, boot_id: str) -> int 
     ).fetchone()
     if row is not None:
         return int(row[0])
+    had = connection.execute("SELECT count(*) FROM streams WHERE device = ?", (device,)).fetchone()[0]
+    if had >= MOST_STORES:
+        return None
     stream = connection.execute(
         "INSERT INTO streams (device, store, reach, floor) VALUES (?, ?, 0, 0) RETURNING stream",
         (device, store),

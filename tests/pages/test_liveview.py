@@ -11,7 +11,7 @@ import pytest
 from mirrored import CLASSES
 
 from dashboard.liveview import live_view
-from dashboard.mirror import Mirror
+from dashboard.mirror import Message, Mirror
 from dashboard.settings import Reference
 
 HEAD = {"boot_id": "aaaaaaaa-b1"}
@@ -26,7 +26,7 @@ def mirror(tmp_path: Path) -> Iterator[Mirror]:
 def say(mirror: Mirror, device: str, topic: str, **said: Any) -> None:
     schema = topic.split("/")[0]
     body = {"schema": f"leukoscope.{schema}/1", **HEAD, "device": device, "seq": 0, **said}
-    mirror.apply(f"leukoscope/{device}/{topic}", json.dumps(body).encode())
+    mirror.apply_all([Message(f"leukoscope/{device}/{topic}", json.dumps(body).encode())])
     assert not mirror.refused
 
 

@@ -71,7 +71,7 @@ def agrees(mirror: Mirror, device: Bench, sample: str = "S-1") -> None:
 def test_a_sample_is_here_as_the_device_has_it(mirror: Mirror, device: Bench) -> None:
     flagged = a_morning(device)
     for message in device.sent:
-        mirror.apply(*message)
+        mirror.apply_all([message])
     agrees(mirror, device)
     assert not mirror.refused
     state = mirror.device("bench-1")
@@ -253,14 +253,14 @@ def test_what_cannot_be_true_changes_nothing_and_is_counted(
 )
 def test_what_is_no_message_at_all_is_refused(mirror: Mirror, payload: bytes) -> None:
     for topic in ("status", "metrics", "sample", "sample/finished", "review", "cell/flagged"):
-        assert mirror.apply(f"leukoscope/bench-1/{topic}", payload) == []
+        assert mirror.apply_all([Message(f"leukoscope/bench-1/{topic}", payload)]) == []
     assert mirror.refused == {"malformed": 6}
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(topic=st.text(max_size=30), payload=st.binary(max_size=200))
 def test_nothing_that_arrives_raises(mirror: Mirror, topic: str, payload: bytes) -> None:
-    assert mirror.apply(f"leukoscope/{topic}", payload) == []
+    assert mirror.apply_all([Message(f"leukoscope/{topic}", payload)]) == []
 
 
 def test_topics_of_others_are_passed_over(mirror: Mirror) -> None:
@@ -270,7 +270,7 @@ def test_topics_of_others_are_passed_over(mirror: Mirror) -> None:
         "homeassistant/status",
         "",
     ):
-        assert mirror.apply(topic, b"whatever") == []
+        assert mirror.apply_all([Message(topic, b"whatever")]) == []
     assert not mirror.refused
 
 
@@ -309,7 +309,7 @@ def test_the_oldest_pictures_are_given_up_first(device: Bench, tmp_path: Path) -
     size = len(device.store.crop(names[0]) or b"")
     with Mirror(tmp_path / "small.sqlite", pictures_kept=20 * size) as mirror:
         for message in device.sent:
-            mirror.apply(*message)
+            mirror.apply_all([message])
         kept = [mirror.picture("bench-1", name) is not None for name in names]
         assert kept == sorted(kept), "the newest are kept"
         assert 15 <= sum(kept) <= 21
@@ -376,7 +376,7 @@ def test_a_late_result_does_not_reopen_a_finished_sample(mirror: Mirror, device:
     early = device.sent[-1]
     device.finish()
     mirror.apply_all(device.sent)
-    assert mirror.apply(*early) == []
+    assert mirror.apply_all([early]) == []
     sample = mirror.sample("bench-1", "S-1")
     assert sample is not None
     assert isinstance(sample.record, SamplePayload)
