@@ -12,6 +12,7 @@ import importlib
 import logging
 import os
 import sys
+from collections.abc import Mapping
 from typing import Final
 
 import click
@@ -21,31 +22,22 @@ import click
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from edge import __version__
+from edge.cli.groups import Commands
 from edge.errors import LeukoscopeError
 from edge.text import printable
 
-COMMANDS: Final = (
-    "classify",
-    "run",
-    "demo",
-    "sample",
-    "report",
-    "models",
-    "config",
-    "cameras",
-    "doctor",
-    "forget-device",
-    "bench",
-    "dashboard",
-    "collect",
-    "data",
-    "balance",
-    "adapt",
-    "train",
-    "average",
-    "convert",
-    "evaluate",
-)
+SECTIONS: Final = {
+    "To begin with": ("demo", "classify"),
+    "A device at a microscope": ("run", "sample", "report", "config", "cameras", "doctor", "bench"),
+    "Around the broker": ("dashboard", "collect", "forget-device"),
+    "Models": ("models", "evaluate", "adapt", "data", "balance", "train", "average", "convert"),
+}
+"""The commands, as the help lists them."""
+
+COMMANDS: Final = tuple(name for names in SECTIONS.values() for name in names)
+
+STOPPED: Final = 130
+"""The exit status after Ctrl-C, as shells have it: 128 and the number of SIGINT."""
 
 
 class _Stderr(logging.Handler):
@@ -59,12 +51,16 @@ class _Stderr(logging.Handler):
         click.echo(f"{record.levelname.capitalize()}: {text}", err=True)
 
 
-class _Commands(click.Group):
+class _Commands(Commands):
     """Imports a command when it is asked for, and turns our errors into one line."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """Name the commands, in the order of the help."""
         return list(COMMANDS)
+
+    def sections(self, ctx: click.Context) -> Mapping[str, tuple[str, ...]]:  # noqa: ARG002
+        """Name the commands under the headings of the help."""
+        return SECTIONS
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """Import a command; None where there is none of that name."""
@@ -81,6 +77,9 @@ class _Commands(click.Group):
                 return super().invoke(ctx)
             finally:
                 sys.stdout.flush()
+        except KeyboardInterrupt:
+            click.echo("\nStopped.", err=True)
+            raise click.exceptions.Exit(STOPPED) from None
         except LeukoscopeError as error:
             raise click.ClickException(printable(str(error))) from error
         except OSError as error:
@@ -97,7 +96,8 @@ class _Commands(click.Group):
 def main(verbose: bool) -> None:
     """Find and name white blood cells in microscope images.
 
-    A first-pass aid for research: a person signs each result.
+    A first-pass aid for research: a person signs each result. `leukoscope COMMAND --help` tells what a command
+    does, its options with their defaults, and examples.
     """
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)

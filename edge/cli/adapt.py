@@ -11,6 +11,7 @@ import click
 
 from edge.cli import options
 from edge.cli.files import writing
+from edge.cli.groups import examples
 from edge.cli.progress import Progress
 from edge.cli.quiet import libraries_silenced
 from edge.errors import DataError, InputError
@@ -29,7 +30,12 @@ def _name(_: click.Context, __: click.Parameter, name: str | None) -> str | None
     return name
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "leukoscope adapt mobilenet_v2-int8 --data our-lab/ --output bundles/our-lab",
+        "leukoscope adapt mobilenet_v2-int8 --data new/ --keep old/ --output both",
+    )
+)
 @click.argument("model", metavar="MODEL")
 @click.option(
     "--data",

@@ -7,11 +7,16 @@ from pathlib import Path
 
 import click
 
+from edge.cli.groups import examples
 from edge.cli.quiet import libraries_silenced
 from edge.errors import DataError, MissingExtra
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "leukoscope average runs/first runs/second --output runs/mean",
+    )
+)
 @click.argument(
     "runs",
     nargs=-1,

@@ -9,6 +9,7 @@ import click
 
 from edge.cli import options
 from edge.cli.files import writing
+from edge.cli.groups import examples
 from edge.cli.progress import Progress
 from edge.cli.quiet import libraries_silenced
 from edge.errors import DataError
@@ -20,7 +21,12 @@ MANY_COPIES = 10
 """Copies of each picture from which a model learns these pictures rather than their class."""
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "leukoscope balance our-lab/ --output balanced/",
+        "leukoscope balance our-lab/ --output balanced/ --to 500",
+    )
+)
 @click.argument("source", metavar="FOLDER", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option(
     "--output",

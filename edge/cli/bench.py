@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from edge.cli import options
+from edge.cli.groups import examples
 from edge.cli.quiet import libraries_silenced
 from edge.records import View
 
@@ -22,7 +23,12 @@ SAMPLES: Final = Path(__file__).parents[1] / "samples"
 STAGES: Final = ("decode", "locate", "crop", "classify")
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "leukoscope bench",
+        "leukoscope bench --model cnn-int8 --seconds 10",
+    )
+)
 @options.model
 @click.option(
     "--seconds",

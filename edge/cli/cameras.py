@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from edge.cli.groups import examples
 from edge.text import printable
 
 if TYPE_CHECKING:
@@ -38,7 +39,12 @@ class Connected(NamedTuple):
     source: Toml
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "leukoscope cameras",
+        "leukoscope cameras --json",
+    )
+)
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def command(as_json: bool) -> None:
     """List the cameras that are connected, each with the lines of the configuration that use it.

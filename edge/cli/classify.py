@@ -15,6 +15,7 @@ import click
 
 from edge.cli import options
 from edge.cli.files import atomic, folder, writing
+from edge.cli.groups import examples
 from edge.cli.progress import Progress
 from edge.cli.quiet import libraries_silenced
 from edge.records import Decision, Image, Verdict, View
@@ -129,7 +130,14 @@ class _Explanations:
             path.write_bytes(encoded.tobytes())
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "leukoscope classify blood.jpg",
+        "leukoscope classify slide-17/ --output cells.csv",
+        "leukoscope classify slide-17/ --labels labels.csv --explain why/",
+        "leukoscope classify --model cnn-int8 --threshold 0.95 blood.jpg slides.zip",
+    )
+)
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 @options.model
 @options.threshold

@@ -7,11 +7,18 @@ from pathlib import Path
 
 import click
 
+from edge.cli.groups import examples
 from edge.cli.stopping import stopped_by_signals
 from edge.errors import MissingExtra
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "export LEUKOSCOPE_DATABASE_URL=postgresql://leukoscope@localhost/leukoscope",
+        "leukoscope collect --config collect.toml --name one",
+        "leukoscope collect --config collect.toml --name one --leave",
+    )
+)
 @click.option(
     "--config",
     type=click.Path(path_type=Path, dir_okay=False),

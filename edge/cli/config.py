@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edge.cli.groups import Commands, examples
+
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
@@ -25,12 +27,16 @@ config_option = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Commands)
 def command() -> None:
     """Check, show or describe the daemon's configuration."""
 
 
-@command.command()
+@command.command(
+    epilog=examples(
+        "leukoscope config check --config leukoscope.toml",
+    )
+)
 @config_option
 def check(config: Path) -> None:
     """Say whether `leukoscope run` could start with this configuration, and if not, why.
@@ -54,7 +60,11 @@ def check(config: Path) -> None:
     click.echo(f"{config}: good")
 
 
-@command.command()
+@command.command(
+    epilog=examples(
+        "leukoscope config show --config leukoscope.toml",
+    )
+)
 @config_option
 def show(config: Path) -> None:
     """Print every setting that holds, the defaults too, as TOML. Passwords are not shown."""
@@ -64,7 +74,11 @@ def show(config: Path) -> None:
         click.echo(line)
 
 
-@command.command()
+@command.command(
+    epilog=examples(
+        "leukoscope config schema > leukoscope.schema.json",
+    )
+)
 def schema() -> None:
     """Print the JSON Schema of the configuration file."""
     from edge.config import Settings

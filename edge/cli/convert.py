@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge.cli import options
+from edge.cli.groups import examples
 from edge.cli.progress import Progress
 from edge.cli.quiet import libraries_silenced
 from edge.errors import MissingExtra
@@ -29,7 +30,14 @@ def _folders(name: str, text: str, required: bool = False) -> Callable[[Any], An
     return click.option(f"--{name}", multiple=True, required=required, type=kind, help=text)
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "leukoscope convert runs/one/model.keras --calibration our-lab/ \\",
+        "    --output bundles/ours-int8",
+        "leukoscope convert theirs.h5 --classes neutrophil,lymphocyte,other \\",
+        "    --normalization 0-1 --calibration our-lab/",
+    )
+)
 @click.argument("model", type=click.Path(exists=True, path_type=Path))
 @_folders(
     "calibration",

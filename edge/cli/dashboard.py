@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edge.cli.groups import Commands, examples
 from edge.errors import ConfigError, LeukoscopeError, MissingExtra, StoreError
 from edge.text import printable
 
@@ -36,7 +37,15 @@ class _Ended(click.ClickException):
         self.exit_code = 74 if isinstance(error, StoreError) else 78  # type: ignore[misc]  # click reads it here
 
 
-@click.group(invoke_without_command=True)
+@click.group(
+    cls=Commands,
+    invoke_without_command=True,
+    epilog=examples(
+        "leukoscope dashboard --broker bench-1.local",
+        "leukoscope dashboard --no-sign-in --port 8081",
+        "leukoscope dashboard user add Ann --role review",
+    ),
+)
 @config_option
 @click.option("--host", metavar="ADDRESS", help="Listen there. Default: 127.0.0.1, this machine alone.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Default: 8080. 0: any that is free.")
@@ -103,7 +112,7 @@ def _settings(
     return settings.model_copy(update=changes)
 
 
-@command.group()
+@command.group(cls=Commands)
 def user() -> None:
     """Who may sign in. Roles: view; review: view, decide cells, start, finish and sign; administer: all."""
 
@@ -117,7 +126,11 @@ role_option = click.option(
 )
 
 
-@user.command()
+@user.command(
+    epilog=examples(
+        "leukoscope dashboard user add Ann --role review",
+    )
+)
 @click.argument("name")
 @role_option
 @click.pass_obj
@@ -130,7 +143,12 @@ def add(settings: Callable[[], Settings], name: str, role: str) -> None:
     click.echo(printable(f"{added.name} may {added.role.word}."))
 
 
-@user.command(name="list")
+@user.command(
+    name="list",
+    epilog=examples(
+        "leukoscope dashboard user list",
+    ),
+)
 @click.pass_obj
 def list_(settings: Callable[[], Settings]) -> None:
     """List everybody who may sign in, with their role."""
@@ -138,7 +156,11 @@ def list_(settings: Callable[[], Settings]) -> None:
         click.echo(printable(f"{each.name:<24} {each.role.word:<12} since {each.created_at[:10]}"))
 
 
-@user.command()
+@user.command(
+    epilog=examples(
+        "leukoscope dashboard user remove Ann",
+    )
+)
 @click.argument("name")
 @click.pass_obj
 def remove(settings: Callable[[], Settings], name: str) -> None:
@@ -147,7 +169,11 @@ def remove(settings: Callable[[], Settings], name: str) -> None:
     click.echo(printable(f"{name} is removed."))
 
 
-@user.command()
+@user.command(
+    epilog=examples(
+        "leukoscope dashboard user password Ann",
+    )
+)
 @click.argument("name")
 @click.pass_obj
 def password(settings: Callable[[], Settings], name: str) -> None:

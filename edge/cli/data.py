@@ -11,6 +11,7 @@ import click
 
 from edge.cli import options
 from edge.cli.files import atomic
+from edge.cli.groups import examples
 from edge.cli.progress import Progress
 from edge.cli.quiet import libraries_silenced
 
@@ -18,7 +19,12 @@ if TYPE_CHECKING:
     from models.split import By
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "leukoscope data our-lab/",
+        "leukoscope data our-lab/ --map segs=neutrophil --output report.html",
+    )
+)
 @click.argument(
     "folders",
     nargs=-1,

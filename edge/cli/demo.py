@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edge.cli.groups import examples
 from edge.cli.quiet import libraries_silenced
 from edge.errors import MissingExtra
 from edge.text import printable
@@ -32,7 +33,13 @@ LAST_CELLS = 6
 REDRAW_S = 0.2
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "leukoscope demo",
+        "leukoscope demo --keep",
+        "leukoscope demo --cells 400 --seed 7 --picture fields.jpg",
+    )
+)
 @click.option("--cells", type=click.IntRange(1, 2000), default=100, show_default=True, help="On the slide.")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Lays out the slide.")
 @click.option(

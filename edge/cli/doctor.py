@@ -17,6 +17,7 @@ import click
 
 from edge import __version__
 from edge.cli.config import config_option
+from edge.cli.groups import examples
 from edge.cli.quiet import libraries_silenced
 from edge.text import printable
 
@@ -30,7 +31,13 @@ SIGNS = {"good": ("✓", "ok", "green"), "bad": ("✗", "NO", "red"), "unsure": 
 _ASCII = str.maketrans({"×": "x", "µ": "u", "…": "...", "–": "-", "→": "->", "°": " ", "’": "'"})
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "leukoscope doctor --config leukoscope.toml",
+        "leukoscope doctor --only camera --only broker",
+        "sudo leukoscope doctor --json",
+    )
+)
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON, leukoscope.doctor/1.")
 @click.option(

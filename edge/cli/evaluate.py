@@ -11,6 +11,7 @@ import click
 
 from edge.cli import options
 from edge.cli.files import atomic, folder, write_bytes, writing
+from edge.cli.groups import examples
 from edge.cli.progress import Progress
 from edge.cli.quiet import libraries_silenced
 from edge.errors import InputError, MissingExtra
@@ -36,7 +37,14 @@ def _template(context: click.Context, _: click.Parameter, wanted: bool) -> None:
         context.exit()
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "leukoscope evaluate mobilenet_v2-int8 cnn-int8 --data our-lab/",
+        "leukoscope evaluate --criteria-template > criteria.toml",
+        "leukoscope evaluate mobilenet_v2-int8 --data our-lab/ \\",
+        "    --criteria criteria.toml --output report/",
+    )
+)
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
 @click.option(
     "--data",

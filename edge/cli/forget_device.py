@@ -7,9 +7,16 @@ from pathlib import Path
 import click
 
 from edge.cli.config import config_option
+from edge.cli.groups import examples
 
 
-@click.command("forget-device")
+@click.command(
+    "forget-device",
+    epilog=examples(
+        "leukoscope forget-device bench-1 --config leukoscope.toml",
+        "leukoscope forget-device bench-1 --yes",
+    ),
+)
 @click.argument("name")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @config_option

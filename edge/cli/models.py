@@ -6,17 +6,23 @@ import json
 
 import click
 
+from edge.cli.groups import Commands, examples
 from edge.cli.quiet import libraries_silenced
 from edge.errors import BundleError
 from edge.text import printable
 
 
-@click.group()
+@click.group(cls=Commands)
 def command() -> None:
     """List, show and verify models."""
 
 
-@command.command("list")
+@command.command(
+    "list",
+    epilog=examples(
+        "leukoscope models list",
+    ),
+)
 def list_() -> None:
     """Name the models of the zoo."""
     from edge.inference.bundle import DEFAULT_MODEL, Bundle, zoo
@@ -37,7 +43,12 @@ def list_() -> None:
     click.echo(table(("model", "version", "size", "threshold", "classes"), rows), nl=False)
 
 
-@command.command("show")
+@command.command(
+    "show",
+    epilog=examples(
+        "leukoscope models show mobilenet_v2-int8",
+    ),
+)
 @click.argument("model", metavar="NAME|DIR")
 def show(model: str) -> None:
     """Print a model's manifest: what it is, was trained on and was measured at.
@@ -58,7 +69,13 @@ def _readable(value: object) -> object:
     return value
 
 
-@command.command("verify")
+@command.command(
+    "verify",
+    epilog=examples(
+        "leukoscope models verify",
+        "leukoscope models verify bundles/ours-int8",
+    ),
+)
 @click.argument("models", nargs=-1, metavar="[NAME|DIR]...")
 @click.pass_context
 def verify(context: click.Context, models: tuple[str, ...]) -> None:

@@ -11,6 +11,7 @@ import click
 
 from edge.cli.config import config_option
 from edge.cli.files import write_bytes
+from edge.cli.groups import examples
 
 if TYPE_CHECKING:
     from edge.report.sample import SampleReport
@@ -27,7 +28,13 @@ SUFFIXES: Final[dict[str, Format]] = {
 }
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "leukoscope report S-001 --output S-001.pdf",
+        "leukoscope report S-001 --output S-001.fhir.json",
+        "leukoscope report bench-1-2026-01-31 --format csv --config leukoscope.toml",
+    )
+)
 @click.argument("sample", metavar="SAMPLE")
 @click.option(
     "--format",

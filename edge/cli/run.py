@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from edge.cli.config import config_option
+from edge.cli.groups import examples
 from edge.cli.quiet import libraries_silenced, unrepeated
 from edge.cli.stopping import stopped_by_signals
 from edge.errors import (
@@ -40,7 +41,12 @@ class _Ended(click.ClickException):
         )
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "leukoscope run --config leukoscope.toml",
+        "LEUKOSCOPE_CONFIG=leukoscope.toml leukoscope run",
+    )
+)
 @config_option
 def command(config: Path) -> None:
     """Read a source of pictures and publish every cell, until told to stop.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edge.cli.config import config_option
+from edge.cli.groups import Commands, examples
 from edge.text import printable
 
 if TYPE_CHECKING:
@@ -26,12 +27,16 @@ operator_option = click.option("--operator", default="", metavar="NAME", help="W
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the message leukoscope.sample/1.")
 
 
-@click.group()
+@click.group(cls=Commands)
 def command() -> None:
     """Start a sample, see how far it is, finish it; decide its cells, sign it."""
 
 
-@command.command()
+@command.command(
+    epilog=examples(
+        "leukoscope sample start S-2026-017 --target 200 --operator Ann",
+    )
+)
 @click.argument("sample", metavar="ID")
 @click.option(
     "--target",
@@ -56,7 +61,12 @@ def start(sample: str, target: int | None, operator: str, as_json: bool, config:
             click.echo(f"Sample {begun.id} has begun; {begun.target} accepted cells are wanted.")
 
 
-@command.command()
+@command.command(
+    epilog=examples(
+        "leukoscope sample status",
+        "leukoscope sample status S-2026-017 --json",
+    )
+)
 @click.argument("sample", metavar="[ID]", required=False)
 @json_option
 @config_option
@@ -76,7 +86,11 @@ def status(sample: str | None, as_json: bool, config: Path) -> None:
             click.echo("\n".join(lines(found, desk.result(found.id))))
 
 
-@command.command()
+@command.command(
+    epilog=examples(
+        "leukoscope sample finish --operator Ann",
+    )
+)
 @operator_option
 @json_option
 @config_option
@@ -91,7 +105,13 @@ def finish(operator: str, as_json: bool, config: Path) -> None:
             click.echo("\n".join(lines(finished, desk.result(finished.id))))
 
 
-@command.command()
+@command.command(
+    epilog=examples(
+        "leukoscope sample review 3fa9c2d1-41 lymphocyte --operator Ann",
+        "leukoscope sample review 3fa9c2d1-41 cannot_tell",
+        "leukoscope sample review 3fa9c2d1-41 --undo",
+    )
+)
 @click.argument("cell", metavar="CELL")
 @click.argument("reading", metavar="[CLASS]", required=False)
 @click.option("--undo", is_flag=True, help="Withdraw the newest review of the cell that stands.")
@@ -112,7 +132,12 @@ def review(cell: str, reading: str | None, undo: bool, operator: str, config: Pa
         click.echo(f"Cell {said.cell} of sample {said.sample}: {stands}.")
 
 
-@command.command()
+@command.command(
+    epilog=examples(
+        "leukoscope sample sign S-2026-017 --operator Ann",
+        "leukoscope sample sign S-2026-017 --operator Ann --undo",
+    )
+)
 @click.argument("sample", metavar="ID")
 @click.option("--undo", is_flag=True, help="Withdraw the signature.")
 @click.option("--operator", required=True, metavar="NAME", help="Who signs; it is kept.")

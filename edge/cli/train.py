@@ -13,6 +13,7 @@ import click
 
 from edge.cli import options
 from edge.cli.files import folder
+from edge.cli.groups import examples
 from edge.cli.progress import Progress
 from edge.cli.quiet import libraries_silenced
 from edge.cli.recipe import recipe, refuse_idle
@@ -33,7 +34,13 @@ ARCHITECTURES = (
 )
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "leukoscope train --architecture mobilenet_v2 --data our-lab/ --output runs/one",
+        "leukoscope train --architecture cnn --data a/ --data b/ --output runs/two \\",
+        "    --epochs 20 --best-by macro-f1",
+    )
+)
 @click.option("--architecture", type=click.Choice(ARCHITECTURES), required=True, help="The network to train.")
 @click.option(
     "--data",
