@@ -11,7 +11,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 from helpers import MORNING, decided
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.commands.desk import Author, Desk, check_id, check_operator, day_sample
@@ -159,6 +159,7 @@ def test_what_can(sample: str) -> None:
     check_id(sample, device="bench")
 
 
+@settings(deadline=None)
 @given(st.text(max_size=80))
 def test_an_id_that_is_allowed_is_harmless_everywhere(sample: str) -> None:
     try:

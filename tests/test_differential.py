@@ -4,7 +4,7 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -29,6 +29,7 @@ def test_limits_agree_with_rumkes_table(percent: int, total: int, low: float, hi
     assert (round(found.low, 1), round(found.high, 1)) == (low, high)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 5000).flatmap(lambda total: st.tuples(st.integers(0, total), st.just(total))))
 def test_limits_enclose_the_share_and_mirror_its_complement(case: tuple[int, int]) -> None:
     count, total = case

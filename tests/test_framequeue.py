@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
-from helpers import MORNING
+from helpers import MORNING, WAIT_S
 
 from edge.errors import SourceError
 from edge.records import Frame
@@ -32,7 +32,7 @@ def test_a_lossless_queue_waits_for_room() -> None:
     taken = []
     with suppress(SourceEnded):
         while True:
-            got = queue.get(5)
+            got = queue.get(WAIT_S)
             assert got is not None
             assert len(queue) <= 2
             taken.append(got.number)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.commands.pace import Pace
@@ -25,6 +25,7 @@ def test_a_clock_that_stands_or_goes_back_gives_nothing() -> None:
     assert pace.allows(21.0)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.floats(0, 10), min_size=1, max_size=80),
     st.sampled_from([0.1, 0.5, 1.0]),

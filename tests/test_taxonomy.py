@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.datasets.taxonomy import CLASSES, Names, among, kind_of, known
@@ -101,6 +101,7 @@ def test_what_cannot_be_mapped_is_said(pairs: list[str], why: str) -> None:
         Names.of(pairs)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_any_name_means_one_thing(name: str) -> None:
     names = Names()

@@ -7,7 +7,7 @@ from itertools import product
 
 import pytest
 from helpers import decided
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.inference.bundle import Bundle, zoo
@@ -68,6 +68,7 @@ def test_a_cell_exactly_on_every_limit_is_accepted() -> None:
     assert decide(on_it, point).verdict is Verdict.ACCEPTED
 
 
+@settings(deadline=None)
 @given(st.floats(0.34, 1.0), st.floats(0.5, 0.99), st.floats(0.5, 0.99))
 def test_a_higher_threshold_never_accepts_more(best: float, one: float, other: float) -> None:
     lower, higher = sorted((one, other))

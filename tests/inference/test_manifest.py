@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -155,6 +155,7 @@ def leaves(record: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]
         yield path
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from([p for p in leaves(json.loads(TEXT)) if p[0] not in TOLD]),
     st.sampled_from([None, [], {}, "", "x", -1, 0, 1e400, float("nan"), [None], {"a": 1}, True]),
@@ -170,6 +171,7 @@ def test_whatever_stands_in_a_field_nothing_but_a_bundle_error_comes(
         assert str(error).startswith("here: ")
 
 
+@settings(deadline=None)
 @given(
     arrays.arrays(
         np.float32, arrays.array_shapes(max_dims=3, max_side=6), elements=st.floats(-1e4, 1e4, width=16)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from smears import samples
@@ -84,6 +84,7 @@ def test_many_copies_are_one_group_of_spanning_pairs() -> None:
     assert len(pairs) == 59
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 19), st.integers(0, 19)), max_size=30))
 def test_what_is_joined_hangs_together(links: list[tuple[int, int]]) -> None:
     joined = Joined(20)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from fields import PLASMA, drawn
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.records import Background
@@ -41,6 +41,7 @@ def test_a_density_is_made_at_the_size_asked_for(factor: int, shape: tuple[int, 
     assert density.absorbed == pytest.approx(2 * np.log(256 / 129), rel=1e-3)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.floats(-5, 5, width=32), min_size=1, max_size=300),
     st.floats(0, 1, exclude_max=True),
