@@ -14,7 +14,7 @@ from edge.errors import DataError, MissingExtra
 
 @click.command(
     epilog=examples(
-        "leukoscope average runs/first runs/second --output runs/mean",
+        "leukoscope average runs/1 runs/2 --output runs/mean",
     )
 )
 @click.argument(

@@ -32,7 +32,7 @@ def _folders(name: str, text: str, required: bool = False) -> Callable[[Any], An
 
 @click.command(
     epilog=examples(
-        "leukoscope convert runs/one/model.keras --calibration our-lab/ \\",
+        "leukoscope convert runs/1/model.keras --calibration our-lab/ \\",
         "    --output bundles/ours-int8",
         "leukoscope convert theirs.h5 --classes neutrophil,lymphocyte,other \\",
         "    --normalization 0-1 --calibration our-lab/",

@@ -36,8 +36,8 @@ ARCHITECTURES = (
 
 @click.command(
     epilog=examples(
-        "leukoscope train --architecture mobilenet_v2 --data our-lab/ --output runs/one",
-        "leukoscope train --architecture cnn --data a/ --data b/ --output runs/two \\",
+        "leukoscope train --architecture mobilenet_v2 --data our-lab/ --output runs/1",
+        "leukoscope train --architecture cnn --data a/ --data b/ --output runs/2 \\",
         "    --epochs 20 --best-by macro-f1",
     )
 )
