@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from pathlib import Path
 from typing import Self
+from urllib.parse import quote
 
 import psycopg
 import pytest
+
+START_S = 240
+"""A server that does not start in this time does not start."""
 
 
 def _programs() -> Path:
@@ -25,15 +28,14 @@ def _programs() -> Path:
 
 
 class PrivatePostgres:
-    """A server on a free port of 127.0.0.1, with a database `fleet`; ends with the `with` block."""
+    """A server with a database `fleet`, at a socket of its own, which no other can take; ends with the `with` block."""
 
     def __init__(self) -> None:
         self._programs = _programs()
         self._folder = Path(tempfile.mkdtemp(prefix="leukoscope-postgres-"))
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
-        self.url = f"postgresql://fleet:secret-of-fleet@127.0.0.1:{self.port}/fleet"
+        self.url = (
+            f"postgresql://fleet:secret-of-fleet@/fleet?port=5432&host={quote(str(self._folder), safe='')}"
+        )
 
     def __enter__(self) -> Self:
         if os.geteuid() == 0:  # PostgreSQL refuses to run as root
@@ -53,8 +55,11 @@ class PrivatePostgres:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def start(self) -> None:
-        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c fsync=off -k {self._folder}"
-        self._run("pg_ctl", "-D", str(self._folder / "data"), "-w", "-o", options, "-l", "/dev/null", "start")
+        options = f"-p 5432 -c listen_addresses='' -c fsync=off -k {self._folder}"
+        waits = ("-w", "-t", str(START_S))
+        self._run(
+            "pg_ctl", "-D", str(self._folder / "data"), *waits, "-o", options, "-l", "/dev/null", "start"
+        )
 
     def stop(self) -> None:
         self._run("pg_ctl", "-D", str(self._folder / "data"), "-m", "immediate", "-w", "stop", check=False)
@@ -63,6 +68,8 @@ class PrivatePostgres:
         command = [str(self._programs / program), *arguments]
         if os.geteuid() == 0:
             command = ["runuser", "-u", "postgres", "--", *command]
-        done = subprocess.run(command, cwd="/", capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(
+            command, cwd="/", capture_output=True, text=True, timeout=2 * START_S, check=False
+        )
         if check and done.returncode:
             pytest.fail(f"{program}: {done.stderr[-500:]}")
