@@ -143,6 +143,10 @@ class Subscriber:
         """The payloads of the topics with this ending, in the order of their coming."""
         return [message.payload for message in list(self.received) if message.topic.endswith(ending)]
 
+    def last(self, ending: str) -> dict[str, Any]:
+        """The newest payload of the topics with this ending; an empty one before the first has come."""
+        return (self.of(ending) or [{}])[-1]
+
     def cells(self) -> list[dict[str, Any]]:
         return [each.payload for each in list(self.received) if "/cell/" in each.topic]
 

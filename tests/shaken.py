@@ -25,7 +25,9 @@ _sleep = time.sleep
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--shake", type=int, default=0, metavar="SEED", help="hold up threads at random, so seeded")
+    parser.addoption(
+        "--shake", type=int, default=0, metavar="SEED", help="hold up threads at random, so seeded"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

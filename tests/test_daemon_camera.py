@@ -136,6 +136,7 @@ def test_each_cell_is_counted_once_whatever_the_camera_does(
             lambda: [p["state"] for p in subscriber.of("camera/status")][-1:] == ["offline"],
             "it said goodbye",
         )
+    subscriber.catch_up()
     truth = {
         cell.number: (cell.x_um / SLIDE.um_per_pixel, cell.y_um / SLIDE.um_per_pixel)
         for cell in stage.slide.truth()
@@ -179,9 +180,10 @@ def test_a_camera_that_stays_away_ends_the_daemon_which_says_so_meanwhile(
         f"Error: the camera at {camera.address} cannot be reached: Connection refused; given up"
     )
     assert "it is opened again in" in done.stderr
+    subscriber.catch_up()
     said = subscriber.of("away/status")
     assert [problem["code"] for problem in said[0]["problems"]] == ["camera"]
-    until(lambda: subscriber.of("away/status")[-1]["state"] == "offline", "it said goodbye")
+    until(lambda: subscriber.last("away/status").get("state") == "offline", "it said goodbye")
 
 
 def test_a_film_is_read_to_its_end_and_a_second_time_adds_nothing(
@@ -207,10 +209,12 @@ def test_a_film_is_read_to_its_end_and_a_second_time_adds_nothing(
     assert daemon.gauges.frames == len(stage.pictures)
     assert daemon.frames.dropped == 0
     until(lambda: [p["state"] for p in subscriber.of("film/status")][-1:] == ["offline"], "it said goodbye")
+    subscriber.catch_up()
     first = len(subscriber.cells())
     assert len(stage.slide.truth()) - 1 <= first <= len(stage.slide.truth())
     Daemon.of(settings).run()
     until(lambda: [p["state"] for p in subscriber.of("film/status")].count("offline") == 2, "it said goodbye")
+    subscriber.catch_up()
     assert len(subscriber.cells()) == first
 
 
@@ -236,4 +240,5 @@ def test_what_a_camera_showed_before_it_failed_for_good_is_decided(
             camera.mode = "stall"
             thread.join(WAIT_S)
     until(lambda: [p["state"] for p in subscriber.of("failed/status")][-1:] == ["offline"], "it said goodbye")
+    subscriber.catch_up()
     assert len(subscriber.cells()) == sum(seen.whole for seen in stage.slide.visible(shown))

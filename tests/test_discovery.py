@@ -315,7 +315,7 @@ def test_a_broker_that_does_not_allow_it_is_no_problem(
     store: Store, subscribe: Subscribe, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     acl = tmp_path / "acl"
-    acl.write_text("topic read #\ntopic readwrite leukoscope/#\n")
+    acl.write_text("topic read #\ntopic readwrite leukoscope/#\ntopic readwrite tests/#\n")
     readable(acl)
     health = Health()
     with PrivateBroker(f"allow_anonymous true\nacl_file {acl}") as strict:
@@ -329,6 +329,7 @@ def test_a_broker_that_does_not_allow_it_is_no_problem(
             until(lambda: "is not offered again" in caplog.text, "it was told once")
         assert not health.problems()
         assert running.connections == 1
+        subscriber.catch_up()
         assert seqs(subscriber) == list(range(1, 31))
         assert not described(subscriber, "bench-1")
 
@@ -358,7 +359,8 @@ def test_a_broker_that_ends_the_connection_for_it_is_asked_some_times_and_then_n
         with session(store, proxy.port, "jealous", health=health) as running:
             running.publish(MESSAGE)
             until(lambda: store.outbox_depth() == 0 and not health.problems(), "the cells went through")
-        assert running.connections == mqtt.SUSPECTED_OFTEN + 1
+        assert running.connections == mqtt.SUSPECTED_OFTEN + 1, "and then no more"
     finally:
         proxy.close()
+    subscriber.catch_up()
     assert sorted(set(seqs(subscriber))) == list(range(1, 31))

@@ -146,6 +146,7 @@ def test_a_daemon_held_back_says_so_in_cells_status_metrics_and_to_prometheus(
         lambda: [each["state"] for each in subscriber.of("weak/status")][-1:] == ["offline"],
         "it said goodbye",
     )
+    subscriber.catch_up()
     cells = [m.payload for m in subscriber.received if m.topic.startswith("leukoscope/weak/cell/")]
     assert cells
     assert {tuple(cell["throttled"]) for cell in cells} == {("under_voltage", "throttled")}

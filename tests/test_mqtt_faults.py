@@ -212,6 +212,7 @@ def test_what_is_put_back_is_sent_again_as_it_was_before_what_comes_later(
     put(store, 100)
     with session(store, broker.port, "replay") as running:
         until(lambda: store.outbox_depth() == 0, "all was acknowledged")
+        until(lambda: len(subscriber.cells()) == 100, "all arrived")
         first = subscriber.cells()
         with store.write() as write:
             assert write.replay(11, 60) == 50
