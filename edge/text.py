@@ -1,4 +1,7 @@
-"""Text from outside, made safe to show."""
+"""Text from outside, made safe to show; and the one sentence that stands beside results on a terminal."""
+
+CAUTION = "A first-pass aid, for research and for validation at a site: a person signs every result."
+"""Shown once where a person sees results."""
 
 
 def printable(text: str) -> str:

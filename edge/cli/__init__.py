@@ -96,8 +96,9 @@ class _Commands(Commands):
 def main(verbose: bool) -> None:
     """Find and name white blood cells in microscope images.
 
-    A first-pass aid for research: a person signs each result. `leukoscope COMMAND --help` tells what a command
-    does, its options with their defaults, and examples.
+    A first-pass aid, for research and for validation at a site: a person signs every result.
+
+    `leukoscope COMMAND --help` tells what a command does, its options with their defaults, and examples.
     """
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)

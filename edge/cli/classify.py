@@ -9,7 +9,7 @@ from collections import Counter
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Final, Literal, cast
 
 import click
 
@@ -19,14 +19,17 @@ from edge.cli.groups import examples
 from edge.cli.progress import Progress
 from edge.cli.quiet import libraries_silenced
 from edge.records import Decision, Image, Verdict, View
-from edge.text import printable
+from edge.text import CAUTION, printable
 
 if TYPE_CHECKING:
     from edge.datasets.labels import Labels
     from edge.pictures.reading import Answer
     from edge.statistics.evaluation import Evaluation, Outcome
 
-CAUTION = "A first-pass aid for research: a person signs each result."
+Form = Literal["table", "csv", "json", "jsonl"]
+
+SUFFIXES: Final[dict[str, Form]] = {".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+"""What a file's ending says of how cells are written to it."""
 
 
 @dataclass(slots=True)
@@ -60,15 +63,20 @@ class Summary:
             f"pictures {self.pictures:,}, cells {cells:,}, errors {self.errors:,}, other files skipped "
             f"{skipped:,}; {seconds:.1f} s, {self.pictures / seconds:,.0f} pictures/s"
         ]
+        if not cells:
+            return lines[0]
+        of_all = [f"{100 * count / cells:5.1f} % of the cells" for count in (result.accepted, result.flagged)]
+        if result.accepted:
+            lines.append(f"accepted       {result.accepted:>6,}  {of_all[0]}; of these, with 95 % limits:")
         for share in result.shares:
             if share.percent is not None:
                 low, high = share.limits
-                percent = f"{share.percent:5.1f} % of the accepted ({low:.1f}–{high:.1f})"
+                percent = f"{share.percent:5.1f} %  {low:.1f} to {high:.1f}"
                 lines.append(f"  {share.cell_class:<12} {share.count:>6,}  {percent}")
-        if self.flagged:
+        if result.flagged:
             reasons = ", ".join(f"{n:,} {reason}" for reason, n in self.reasons.most_common())
             lines.append(
-                f"  {'flagged':<12} {self.flagged:>6,}  {100 * self.flagged / cells:5.1f} % of all: {reasons}"
+                f"flagged        {result.flagged:>6,}  {of_all[1]}, for a person to decide: {reasons}"
             )
         return "\n".join([*lines, CAUTION])
 
@@ -147,9 +155,7 @@ class _Explanations:
     "--format",
     "form",
     type=click.Choice(["table", "csv", "json", "jsonl"]),
-    default="table",
-    show_default=True,
-    help="How cells are written.",
+    help="How cells are written. Default: by the ending of the file (.csv, .json, .jsonl), else a table.",
 )
 @click.option(
     "--output",
@@ -177,7 +183,7 @@ def command(
     threshold: float | None,
     view: View,
     um_per_pixel: float | None,
-    form: Literal["table", "csv", "json", "jsonl"],
+    form: Form | None,
     output: Path | None,
     labels_csv: Path | None,
     explain: Path | None,
@@ -195,6 +201,7 @@ def command(
     from edge.pictures.output import WRITERS, evaluation_text
     from edge.pictures.reading import Settings, read_all
 
+    form = form or (SUFFIXES.get(output.suffix.lower(), "table") if output else "table")
     bundle = Bundle.load(model or DEFAULT_MODEL)
     labelled = _Labelled(Labels.read(labels_csv)) if labels_csv else None
     inputs = Inputs(paths)

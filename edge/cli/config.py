@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edge.cli.groups import Commands, examples
+from edge.text import printable
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -45,11 +46,17 @@ def check(config: Path) -> None:
     nothing of the broker, nor of a camera.
     """
     from edge.config import FolderSettings, VideoSettings, camera_login, load, password
-    from edge.errors import SourceError
+    from edge.errors import ConfigError, SourceError
     from edge.inference.bundle import Bundle
     from edge.mqtt.client import tls_context
 
-    settings = load(config)
+    try:
+        settings = load(config)
+    except ConfigError as error:
+        first, *others = str(error).split(f"; {config}: ")
+        for sentence in (first, *(f"{config}: {other}" for other in others)):
+            click.echo(f"Error: {printable(sentence)}", err=True)
+        raise click.exceptions.Exit(1) from None
     Bundle.load(settings.model.name)
     password(settings.mqtt)
     tls_context(settings.mqtt)

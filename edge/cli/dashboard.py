@@ -7,6 +7,7 @@ import getpass
 import logging
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,7 +79,10 @@ def command(
             logging.getLogger("dashboard").setLevel(
                 logging.INFO
             )  # a service tells in its journal what it does
-            serve(told, announce=lambda address: click.echo(f"The dashboard: {address}  (Ctrl-C ends it)"))
+            with suppress(KeyboardInterrupt):  # uvicorn ends cleanly, and then says what ended it
+                serve(
+                    told, announce=lambda address: click.echo(f"The dashboard: {address}  (Ctrl-C ends it)")
+                )
         except (ConfigError, MissingExtra, StoreError) as error:
             raise _Ended(error) from error
 
@@ -152,7 +156,10 @@ def add(settings: Callable[[], Settings], name: str, role: str) -> None:
 @click.pass_obj
 def list_(settings: Callable[[], Settings]) -> None:
     """List everybody who may sign in, with their role."""
-    for each in _users(settings).all():
+    everybody = _users(settings).all()
+    if not everybody:
+        click.echo("Nobody yet. Add somebody: leukoscope dashboard user add NAME --role administer", err=True)
+    for each in everybody:
         click.echo(printable(f"{each.name:<24} {each.role.word:<12} since {each.created_at[:10]}"))
 
 

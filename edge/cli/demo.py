@@ -20,7 +20,7 @@ import click
 from edge.cli.groups import examples
 from edge.cli.quiet import libraries_silenced
 from edge.errors import MissingExtra
-from edge.text import printable
+from edge.text import CAUTION, printable
 
 if TYPE_CHECKING:
     from edge.daemon import Daemon
@@ -67,7 +67,7 @@ def command(cells: int, seed: int, picture: Path | None, keep: bool, dashboard: 
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="leukoscope-demo-")))
         daemon, witness = _make(broker, folder, cells, seed, keep)
         click.echo(f"A virtual slide of {cells} white cells, read by {daemon.model.name}.")
-        click.echo("A first-pass aid: a person signs every result.")
+        click.echo(CAUTION)
         subscriber = f"mosquitto_sub -h {broker.host} -p {broker.port} -t 'leukoscope/#' -v"
         click.echo(f"Subscribe from another terminal: {subscriber}")
         address = _serve(stack, broker, folder, dashboard)

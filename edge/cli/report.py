@@ -12,6 +12,7 @@ import click
 from edge.cli.config import config_option
 from edge.cli.files import write_bytes
 from edge.cli.groups import examples
+from edge.text import printable
 
 if TYPE_CHECKING:
     from edge.report.sample import SampleReport
@@ -41,7 +42,8 @@ SUFFIXES: Final[dict[str, Format]] = {
     "form",
     type=click.Choice(["html", "pdf", "csv", "json", "fhir"]),
     help="html and pdf: to be read and signed. csv: the differential, for a spreadsheet. json: everything but the "
-    "pictures. fhir: an R4 transaction with a DiagnosticReport. Default: by the ending of the file, else html.",
+    "pictures. fhir: an R4 transaction with a DiagnosticReport. Default: by the ending of the file (.fhir.json too), "
+    "else html.",
 )
 @click.option(
     "--output",
@@ -59,7 +61,7 @@ def command(sample: str, form: Format | None, output: Path | None, config: Path)
     from edge.report.sample import gather
     from edge.store import Store
 
-    chosen = form or (SUFFIXES.get(output.suffix.lower(), "html") if output else "html")
+    chosen = form or _by_name(output)
     if chosen == "pdf" and output is None and sys.stdout.isatty():
         raise click.UsageError("A PDF is not for a terminal: name a file with --output.")
     settings = load(config)
@@ -68,8 +70,27 @@ def command(sample: str, form: Format | None, output: Path | None, config: Path)
         data = _rendered(report, chosen, store)
     if output:
         write_bytes(output, data)
+        click.echo(printable(f"{output}: {_standing(report)}"), err=True)
     else:
         click.echo(data, nl=False)
+
+
+def _by_name(output: Path | None) -> Format:
+    """What the name of the file says, else HTML."""
+    if output is None:
+        return "html"
+    if output.name.lower().endswith(".fhir.json"):
+        return "fhir"
+    return SUFFIXES.get(output.suffix.lower(), "html")
+
+
+def _standing(report: SampleReport) -> str:
+    """Say whether a report is final, and if not, what it waits for."""
+    if report.sample.signed_by:
+        return f"final, signed by {report.sample.signed_by}"
+    waits = report.result.flagged
+    cells = f"; {waits} flagged cell{' waits' if waits == 1 else 's wait'} for a person" if waits else ""
+    return f"preliminary: nobody has signed it{cells}"
 
 
 def _rendered(report: SampleReport, form: Format, store: Store) -> bytes:

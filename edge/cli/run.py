@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import faulthandler
 import logging
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -21,7 +23,14 @@ from edge.errors import (
     SourceUnusable,
     StoreError,
 )
+from edge.records import Verdict
 from edge.text import printable
+
+if TYPE_CHECKING:
+    from edge.config import Settings
+    from edge.health.gauges import Gauges
+
+log = logging.getLogger("edge.cli.run")
 
 # As sysexits.h has them. systemd/leukoscope.service does not start anew what ended with the first.
 EXITS: tuple[tuple[tuple[type[LeukoscopeError], ...], int], ...] = (
@@ -39,6 +48,30 @@ class _Ended(click.ClickException):
         self.exit_code = next(  # type: ignore[misc]  # click reads it from the instance
             (code for kinds, code in EXITS if isinstance(error, kinds)), 1
         )
+
+
+def _source(settings: Settings) -> str:
+    """Where pictures come from, without anything secret."""
+    source = settings.source
+    if source.kind == "folder":
+        return f"the folder {source.path}"
+    if source.kind == "video":
+        return source.address.name
+    return "a virtual slide" if source.kind == "virtual_slide" else f"the camera {source.camera} (picamera2)"
+
+
+def _broker(settings: Settings) -> str:
+    mqtt = settings.mqtt
+    return f"{mqtt.prefix}/{settings.device.name}/# at {mqtt.host}:{mqtt.port}"
+
+
+def _summary(gauges: Gauges) -> str:
+    """What was done since the start, for the end."""
+    flagged = sum(n for (_, verdict), n in gauges.decided.items() if verdict == Verdict.FLAGGED)
+    return (
+        f"ended: {gauges.frames:,} frames looked at, {gauges.cells:,} cells decided, of these {flagged:,} flagged "
+        "for a person"
+    )
 
 
 @click.command(
@@ -69,6 +102,10 @@ def command(config: Path) -> None:
                 daemon = Daemon.of(settings)
 
             stopped_by_signals(daemon.stop)
+            log.info("%s → %s", _source(settings), _broker(settings))
+            if sys.stderr.isatty():
+                click.echo("Ctrl-C ends it. `leukoscope sample status` shows what is counted.", err=True)
             daemon.run()
+            log.info("%s", _summary(daemon.gauges))
     except LeukoscopeError as error:
         raise _Ended(error) from error

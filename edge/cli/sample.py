@@ -15,7 +15,8 @@ import click
 
 from edge.cli.config import config_option
 from edge.cli.groups import Commands, examples
-from edge.text import printable
+from edge.doctor.running import daemon_process
+from edge.text import CAUTION, printable
 
 if TYPE_CHECKING:
     from edge.commands.desk import Author, Desk
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 
 BAR = 30  # characters
 
-operator_option = click.option("--operator", default="", metavar="NAME", help="Who asks; it is kept.")
+operator_option = click.option(
+    "--operator", default="", metavar="NAME", help="Who does it; the audit trail keeps the name."
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the message leukoscope.sample/1.")
 
 
@@ -53,12 +56,15 @@ def start(sample: str, target: int | None, operator: str, as_json: bool, config:
     letter or digit, and is used once. One sample is open at a time.
     """
     with _desk(config) as desk:
+        path = desk.store.path
         with desk.store.write() as write:
             begun = desk.start(write, sample, target=target, author=_author(operator), at=datetime.now(UTC))
         if as_json:
             _print_json(desk, begun)
         else:
             click.echo(f"Sample {begun.id} has begun; {begun.target} accepted cells are wanted.")
+    if not as_json and daemon_process(path) is None:
+        click.echo("Nothing is counted yet: no daemon is running. `leukoscope run` starts one.", err=True)
 
 
 @command.command(
@@ -83,7 +89,7 @@ def status(sample: str | None, as_json: bool, config: Path) -> None:
         elif found is None:
             click.echo("No sample is open, and no cell was counted yet.")
         else:
-            click.echo("\n".join(lines(found, desk.result(found.id))))
+            _show(found, desk.result(found.id))
 
 
 @command.command(
@@ -102,7 +108,9 @@ def finish(operator: str, as_json: bool, config: Path) -> None:
         if as_json:
             _print_json(desk, finished)
         else:
-            click.echo("\n".join(lines(finished, desk.result(finished.id))))
+            result = desk.result(finished.id)
+            _show(finished, result)
+            _say_next(finished, result)
 
 
 @command.command(
@@ -140,7 +148,9 @@ def review(cell: str, reading: str | None, undo: bool, operator: str, config: Pa
 )
 @click.argument("sample", metavar="ID")
 @click.option("--undo", is_flag=True, help="Withdraw the signature.")
-@click.option("--operator", required=True, metavar="NAME", help="Who signs; it is kept.")
+@click.option(
+    "--operator", required=True, metavar="NAME", help="Who signs; reports and the audit trail name them."
+)
 @json_option
 @config_option
 def sign(sample: str, undo: bool, operator: str, as_json: bool, config: Path) -> None:
@@ -156,7 +166,25 @@ def sign(sample: str, undo: bool, operator: str, as_json: bool, config: Path) ->
         if as_json:
             _print_json(desk, signed)
         else:
-            click.echo("\n".join(lines(signed, desk.result(signed.id))))
+            _show(signed, desk.result(signed.id))
+            if signed.signed_by:
+                click.echo(f"Next: leukoscope report {signed.id} --output {signed.id}.pdf", err=True)
+
+
+def _show(sample: Sample, result: Differential) -> None:
+    click.echo("\n".join([*lines(sample, result), CAUTION]))
+
+
+def _say_next(sample: Sample, result: Differential) -> None:
+    """Say what is left to do with a finished sample."""
+    if result.flagged:
+        click.echo(
+            f"Next: leukoscope report {sample.id} --output {sample.id}.html shows the flagged cells with their ids; "
+            "decide each in the dashboard, or with leukoscope sample review CELL CLASS",
+            err=True,
+        )
+    elif result.accepted:
+        click.echo(f"Next: leukoscope sample sign {sample.id} --operator NAME", err=True)
 
 
 def lines(sample: Sample, result: Differential) -> list[str]:

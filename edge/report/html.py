@@ -36,6 +36,7 @@ th, td { padding: .2em .7em; border-bottom: 1px solid #ddd; text-align: left; ve
 td { max-width: 46em; }
 th.r, td.r { text-align: right; font-variant-numeric: tabular-nums; }
 .facts th { font-weight: 600; white-space: nowrap; }
+.facts td { overflow-wrap: anywhere; }  /* a hash has no place to break */
 p.good, p.bad, p.open { padding: .5em .8em; border-left: 5px solid; }
 .good { background: #e5f4e8; border-color: #2c7a3d; } .bad { background: #fbe6e6; border-color: #b02a2a; }
 .open { background: #fdf3d8; border-color: #a97a00; }
@@ -50,6 +51,7 @@ figure { margin: .6em 0; } figcaption { font-size: .88em; color: #444; }
 .signature span { border-top: 1px solid #1a1a1a; padding-top: .2em; font-size: .85em; }
 footer { margin-top: 3em; border-top: 1px solid #ccc; color: #555; font-size: .85em; }
 svg { max-width: 100%; height: auto; } svg text { font-family: system-ui, sans-serif; fill: #1a1a1a; }
+@media (max-width: 40em) { .facts th { white-space: normal; } }
 @media print { body { margin: 0; max-width: none; font-size: 11pt; } * { print-color-adjust: exact; } }
 """
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -28,6 +29,7 @@ import edge
 from edge.cli import main
 from edge.inference.bundle import DEFAULT_MODEL, Bundle
 from edge.pictures.images import load
+from edge.text import CAUTION
 
 SAMPLES = Path(edge.__file__).parent / "samples"
 CELLS = sorted((SAMPLES / "acevedo").glob("*.jpg"))
@@ -165,7 +167,34 @@ def test_the_table_and_the_summary() -> None:
     for path in CELLS:
         assert str(path) in result.stdout
     assert f"pictures {len(CELLS)}, cells " in result.stderr
-    assert "a person signs each result" in result.stderr
+    assert result.stderr.count(CAUTION) == 1
+    counts = {line.split()[0]: int(line.split()[1]) for line in result.stderr.splitlines()[1:-1]}
+    verdicts = Counter(line["verdict"] for line in lines(SAMPLES / "acevedo"))
+    assert (counts.pop("accepted"), counts.pop("flagged")) == (verdicts["accepted"], verdicts["flagged"])
+    assert sum(counts.values()) == verdicts["accepted"]
+
+
+@pytest.mark.parametrize("empty", [True, False])
+def test_the_sentence_on_intended_use_stands_beside_results_and_nowhere_else(
+    tmp_path: Path, empty: bool
+) -> None:
+    picture = tmp_path / "white.png" if empty else CELLS[0]
+    if empty:
+        Pillow.new("RGB", (640, 480), "white").save(picture)
+    assert (CAUTION in classify(picture, "--view", "field" if empty else "cell").stderr) is not empty
+
+
+def test_the_name_of_the_output_says_its_form(tmp_path: Path) -> None:
+    for name, begins in (
+        ("a.csv", "schema,file,"),
+        ("a.JSON", "[\n{"),
+        ("a.jsonl", '{"schema"'),
+        ("a.txt", "class  "),
+    ):
+        assert classify(CELLS[0], "--output", tmp_path / name).exit_code == 0
+        assert (tmp_path / name).read_text("utf-8").startswith(begins), name
+    assert classify(CELLS[0], "--output", tmp_path / "b.csv", "--format", "jsonl").exit_code == 0
+    assert (tmp_path / "b.csv").read_text("utf-8").startswith('{"schema"'), "what is asked for comes first"
 
 
 def test_every_kind_of_picture_is_read_alike(tmp_path: Path) -> None:

@@ -49,6 +49,15 @@ def test_check_says_in_one_line_what_is_wrong(file: Path, text: str, said: str) 
     assert len(result.stderr.splitlines()) == 1
 
 
+def test_check_says_every_mistake_in_a_line_of_its_own(file: Path) -> None:
+    file.write_text('[source]\nkind = "folder"\npath = "x"\n[mqtt]\nport = 0\n[sorce]\nkind = "folder"\n')
+    result = CliRunner().invoke(main, ["config", "check", "--config", str(file)])
+    assert result.exit_code == 1
+    port, table = result.stderr.splitlines()
+    assert port == f"Error: {file}: [mqtt] port is 0 and must lie between 1 and 65535"
+    assert table == f"Error: {file}: [sorce] is unknown; did you mean source?"
+
+
 def test_show_prints_a_file_that_says_the_same(file: Path, tmp_path: Path) -> None:
     file.write_text(EXAMPLE.read_text("utf-8"))
     result = CliRunner().invoke(main, ["config", "show", "--config", str(file)])

@@ -107,6 +107,18 @@ def test_json_holds_every_cell_review_and_act(config: Path) -> None:
     assert [cell["counts_as"] for cell in twice] == ["neutrophil", "monocyte"]
 
 
+@pytest.mark.parametrize(
+    ("name", "begins"), [("r.pdf", b"%PDF"), ("r.fhir.json", b'{"resourceType"'), ("r.html", b"<!D")]
+)
+def test_the_file_s_name_decides_and_what_was_written_is_said(
+    config: Path, tmp_path: Path, name: str, begins: bytes
+) -> None:
+    written = report(config, "S-001", "--output", tmp_path / name)
+    assert b"".join((tmp_path / name).read_bytes().split(maxsplit=3)).startswith(b"".join(begins.split()))
+    waits = "preliminary: nobody has signed it; 2 flagged cells wait for a person"
+    assert (written.stdout, written.stderr) == ("", f"{tmp_path / name}: {waits}\n")
+
+
 def test_fhir_is_valid_and_preliminary_and_the_same_resources_each_time(config: Path) -> None:
     text = report(config, "S-001", "--format", "fhir").stdout
     bundle = Bundle.model_validate_json(text)

@@ -15,6 +15,7 @@ from helpers import decided
 from edge.cli import main
 from edge.records import Reason
 from edge.store import Store
+from edge.text import CAUTION
 from edge.wire.payloads import PAYLOADS, json_schema
 
 Sample = Callable[..., Result]
@@ -54,10 +55,11 @@ def count(database: Path, name: str, accepted: int, flagged: int = 0) -> None:
 def test_a_sample_is_started_watched_and_finished(database: Path, sample: Sample) -> None:
     assert sample("status").output == "No sample is open, and no cell was counted yet.\n"
     started = sample("start", "S-1", "--operator", "Zoë")
-    assert (started.exit_code, started.output) == (
+    assert (started.exit_code, started.stdout) == (
         0,
         "Sample S-1 has begun; 200 accepted cells are wanted.\n",
     )
+    assert "no daemon is running" in started.stderr
     count(database, "S-1", accepted=50, flagged=3)
     shown = sample("status").output.splitlines()
     assert shown[0].startswith("Sample S-1, begun 20")
@@ -75,8 +77,10 @@ def test_a_sample_is_started_watched_and_finished(database: Path, sample: Sample
     by_class = {line[0]: line[1:] for line in cells[2:]}
     assert by_class["neutrophil"][:3] == ["25", "50.0", "35.5 – 64.5"]
     assert by_class["basophil"][:3] == ["0", "0.0", "0.0 – 7.1"]
-    assert shown[-1] == "flagged, to be decided by a person: 3"
-    finished = sample("finish").output.splitlines()
+    assert shown[-2:] == ["flagged, to be decided by a person: 3", CAUTION]
+    ended = sample("finish")
+    finished = ended.stdout.splitlines()
+    assert ended.stderr.startswith("Next: leukoscope report S-1 --output S-1.html shows the flagged cells")
     assert ", finished 20" in finished[0]
     assert finished[2:] == shown[2:]
     assert ", finished 20" in sample("status").output, "the last one is shown until there is another"
@@ -96,7 +100,8 @@ def test_a_sample_is_reviewed_and_signed(database: Path, sample: Sample) -> None
     assert (decided_now.exit_code, decided_now.output) == (0, f"Cell {flagged} of sample S-1: monocyte.\n")
     signed = sample("sign", "S-1", "--operator", "Zoë")
     assert signed.output.splitlines()[1].startswith("Signed by Zoë, 20")
-    assert sample("status", "S-1").output == signed.output
+    assert sample("status", "S-1").output == signed.stdout
+    assert signed.stderr == "Next: leukoscope report S-1 --output S-1.pdf\n"
     assert "signed by Zoë; withdraw the signature" in sample("review", flagged, "--undo").output
     said = json.loads(sample("sign", "S-1", "--operator", "Zoë", "--undo", "--json").output)
     assert (said["signed_by"], said["signed_at"]) == (None, None)
