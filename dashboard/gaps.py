@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
 from dashboard.link import CommandError, Link
 from dashboard.mirror import Mirror, Span
+from edge.commands.replay import MOST_RUNS
 from edge.errors import StoreError
 from edge.wire.payloads import ReplayBody
 
@@ -19,9 +20,17 @@ log = logging.getLogger(__name__)
 LOOK_S = 2.0
 """So often is looked whether something is missing; what is on its way arrives in less."""
 PATIENCE_S = 30.0
-"""The same is asked for again after so long."""
+"""The same is asked for again after so long, and each time after twice as long."""
+PATIENCE_LAST_S = 600.0
 MOST_AT_ONCE = 2000
 """Numbers in one request: a busy device answers others in between."""
+
+
+class _Asked(NamedTuple):
+    """When a gap may be asked for again, and how long was waited since it was asked for last."""
+
+    again_at: float
+    wait_s: float
 
 
 class Gaps:
@@ -34,7 +43,7 @@ class Gaps:
 
     def __init__(self, mirror: Mirror, link: Link) -> None:
         self._mirror, self._link = mirror, link
-        self._seen: dict[tuple[str, Span], float] = {}
+        self._asked: dict[tuple[str, Span], _Asked] = {}
 
     async def run(self) -> None:
         """Until it is cancelled."""
@@ -48,20 +57,31 @@ class Gaps:
                 log.error("%s", error)
 
     async def _look(self) -> None:
-        for device in await asyncio.to_thread(self._mirror.devices):
-            if device.status is None or device.status.state != "online":
-                continue
+        devices = await asyncio.to_thread(self._mirror.devices)
+        online = [device for device in devices if device.status and device.status.state == "online"]
+        names = {device.name for device in online}
+        self._asked = {key: asked for key, asked in self._asked.items() if key[0] in names}
+        for device in online:
             missing = await asyncio.to_thread(self._mirror.missing, device.name)
-            wanted = {(device.name, _part(span)) for span in missing[:1]}
-            self._seen = {key: at for key, at in self._seen.items() if key[0] != device.name or key in wanted}
-            for name, span in wanted:
-                asked_at = self._seen.get((name, span))
-                # Seen twice: what is merely under way was given its time.
-                if asked_at is None:
-                    self._seen[name, span] = 0.0
-                elif time.monotonic() - asked_at > PATIENCE_S:
-                    self._seen[name, span] = time.monotonic()
-                    await self._ask(name, span)
+            due = self._due(device.name, [_part(span) for span in missing])
+            if due is not None:
+                await self._ask(device.name, due)
+
+    def _due(self, device: str, spans: list[Span]) -> Span | None:
+        """The first that is to be asked for now, one at a time; one that stays keeps no other from being asked for."""
+        keys = [(device, span) for span in spans]
+        self._asked = {key: asked for key, asked in self._asked.items() if key[0] != device or key in keys}
+        now, due = time.monotonic(), None
+        for key in keys:
+            asked = self._asked.get(key)
+            # Seen twice: what is merely under way was given its time.
+            if asked is None:
+                self._asked[key] = _Asked(now, 0.0)
+            elif due is None and now >= asked.again_at:
+                wait_s = min(2 * asked.wait_s, PATIENCE_LAST_S) or PATIENCE_S
+                self._asked[key] = _Asked(now + wait_s, wait_s)
+                due = key[1]
+        return due
 
     async def _ask(self, device: str, span: Span) -> None:
         try:
@@ -71,7 +91,7 @@ class Gaps:
             return
         if answer.ok:
             log.info("%s sends messages %d to %d again", device, span.low, span.high)
-            for gone in _missing(answer.body):
+            for gone in _missing(answer.body, span):
                 await asyncio.to_thread(self._mirror.forgo, device, gone)
         else:
             log.info(
@@ -83,11 +103,11 @@ def _part(span: Span) -> Span:
     return Span(span.low, min(span.high, span.low + MOST_AT_ONCE - 1))
 
 
-def _missing(body: dict[str, Any]) -> list[Span]:
-    """What the device has no longer, as far as its answer can be believed."""
+def _missing(body: dict[str, Any], asked: Span) -> list[Span]:
+    """What the device has no longer of what it was asked for, as far as its answer can be believed."""
     try:
         replay = ReplayBody.model_validate(body.get("replay"), extra="ignore")
     except ValidationError:
         return []
-    within = ((max(low, replay.from_seq), min(high, replay.to_seq)) for low, high in replay.missing)
-    return [Span(low, high) for low, high in within if low <= high]
+    within = (Span(max(low, asked.low), min(high, asked.high)) for low, high in replay.missing[:MOST_RUNS])
+    return [span for span in within if span.low <= span.high]

@@ -12,11 +12,13 @@ import contextlib
 import functools
 import json
 import logging
+import re
 import secrets
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
@@ -27,6 +29,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from dashboard.hub import Hub
 from dashboard.inbox import TOGETHER, Arrived, Inbox, Sink
 from dashboard.mirror import Message
+from dashboard.mirror.reading import LARGEST as LARGEST_READ
 from dashboard.records import Answer, LinkState
 from edge.config import Mqtt, password
 from edge.errors import LeukoscopeError, StoreError
@@ -41,6 +44,7 @@ LARGEST = 1024 * 1024
 """Bytes: larger packets a broker of MQTT 5 is asked to withhold."""
 COMMAND_S = 10.0
 """An answer is waited for so long."""
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 TOPICS = ("status", "cell/+", "sample", "sample/+", "review", "metrics")
 
 
@@ -48,13 +52,15 @@ class CommandError(LeukoscopeError):
     """A command got no answer: the broker or the device is away."""
 
 
-class _Pending(NamedTuple):
-    """A command that waits for its answer."""
+@dataclass(slots=True)
+class _Pending:
+    """A command that waits for its answer, and how many wait with it."""
 
     device: str
     name: str
-    payload: str
+    payload: bytes
     answer: asyncio.Future[dict[str, Any]]
+    waiting: int = 0
 
 
 class Link:
@@ -143,12 +149,17 @@ class Link:
         Raises:
             CommandError: no answer came. The device may have done it, or may still.
         """
+        if not _NAME.fullmatch(device):
+            # It may stand in an address that anybody wrote; in a topic, + and # would mean every device.
+            raise CommandError(f"there is no device {device!r}")
         request = request or secrets.token_hex(12)
-        text = json.dumps({**payload, "id": request}, ensure_ascii=False)
+        # Half a character, which JSON can name and UTF-8 cannot, the device would refuse anyway.
+        text = json.dumps({**payload, "id": request}, ensure_ascii=False).encode("utf-8", "replace")
         pending = _Pending(device, name, text, asyncio.get_running_loop().create_future())
         with self._lock:
             # A browser that asks again while its first question is open waits with it.
             pending = self._pending.setdefault(request, pending)
+            pending.waiting += 1
         try:
             if self._state.connected:
                 self._send(request, pending)
@@ -158,8 +169,11 @@ class Link:
             raise CommandError(f"{who}; nothing is known of whether it was done") from None
         finally:
             with self._lock:
-                self._pending.pop(request, None)
-        fault = body.get("error") or {}
+                pending.waiting -= 1
+                if not pending.waiting:
+                    del self._pending[request]
+        said = body.get("error")
+        fault = said if isinstance(said, dict) else {}
         return Answer(body.get("ok") is True, str(fault.get("code", "")), str(fault.get("message", "")), body)
 
     def _make_client(self, secret: str | None) -> paho.Client:
@@ -225,7 +239,8 @@ class Link:
         acknowledge = functools.partial(self._acknowledge, connection, message.mid, message.qos)
         self._inbox.put(
             Arrived(
-                Message(message.topic, bytes(message.payload), message.retain),
+                # Whatever is longer is refused unread; up to `inbox.WAITING` of them are held here.
+                Message(message.topic, bytes(message.payload[: LARGEST_READ + 1]), message.retain),
                 acknowledge if message.qos else None,
             )
         )

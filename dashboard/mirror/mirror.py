@@ -150,9 +150,10 @@ class Mirror(Queries):
             connection.execute("SAVEPOINT message")
             try:
                 changes = write(connection, incoming, at)
-            except Refused:
+            except (Refused, OverflowError, sqlite3.IntegrityError) as error:
                 connection.execute("ROLLBACK TO message")
-                raise
+                # What the tables cannot hold must not be tried again and again, with all that came after it.
+                raise error if isinstance(error, Refused) else Refused("malformed") from error
             finally:
                 connection.execute("RELEASE message")
         except Refused as refused:
