@@ -54,7 +54,7 @@ class MjpegServer:
     def start(self) -> None:
         """Listen, at the same port as before."""
         camera = self
-        self._end.clear()
+        self._end = threading.Event()  # of those that watch from now on: one of before may still see the old
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"

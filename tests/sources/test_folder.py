@@ -8,8 +8,10 @@ import os
 from pathlib import Path
 
 import pytest
-from conftest import picture
+from helpers import WAIT_S
+from plain import picture
 
+from edge.sources import folder
 from edge.sources.base import FileFrame, FileKey, SourceEnded
 from edge.sources.folder import FolderSource
 from edge.store import Store
@@ -89,7 +91,7 @@ def test_a_file_is_left_alone_until_it_rests(tmp_path: Path, store: Store) -> No
     source = watch(tmp_path / "in", store, once=False, settle_s=3600)
     assert names(source) == []
     source = watch(tmp_path / "in", store, once=False, settle_s=0.01)
-    frame = source.read(30)
+    frame = source.read(WAIT_S)
     assert frame is not None
     assert frame.name == "a.png"
 
@@ -107,17 +109,27 @@ def test_a_file_read_half_written_is_read_again_whole(
     assert names(source) == ["a.png"]
 
 
-def test_a_file_that_grows_is_given_once(tmp_path: Path, store: Store) -> None:
+def test_a_file_that_grows_is_given_once(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(folder.time, "monotonic", lambda: now[0])
     whole = picture(tmp_path / "a.png", 7).read_bytes()
     source = watch(tmp_path / "in", store, once=False, settle_s=0.05)
     with (tmp_path / "in" / "a.png").open("wb", buffering=0) as file:
         for byte in whole:
             file.write(bytes([byte]))
+            now[0] += 0.04
             assert source.read(0) is None
-    frame = source.read(30)
+    now[0] += 0.04
+    assert source.read(0) is None
+    now[0] += 0.04
+    frame = source.read(0)
     assert frame is not None
     assert (frame.image == 7).all()
-    assert source.read(0.2) is None
+    for _ in range(5):
+        now[0] += 0.04
+        assert source.read(0) is None
 
 
 def test_a_broken_file_is_reported_once_and_stops_nothing(

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
-from helpers import WAIT_S
+from helpers import WAIT_S, until
 from mjpeg import MjpegServer, Mode, noisy
 
 from edge.errors import SourceError, SourceUnusable
@@ -21,7 +21,7 @@ from edge.sources.camera import Shot, blank
 from edge.sources.healing import HealingLimits, HealingSource
 from edge.sources.video import VideoCamera, VideoOptions
 
-LIMITS = HealingLimits(stall_s=0.5, give_up_s=60)
+LIMITS = HealingLimits(stall_s=1.0, give_up_s=WAIT_S)
 
 
 @pytest.fixture
@@ -62,11 +62,10 @@ def test_a_camera_that_gives_nothing_new_is_reported_opened_again_and_well_again
     health = Health()
     source = watching(server, health)
     source.open()
-    reading(source, lambda frames: len(frames) >= 3, "it gives pictures")
-    assert codes(health) == []
+    well = reading(source, lambda frames: len(frames) >= 3 and not codes(health), "it gives pictures")
     server.mode = fault
-    bad = reading(source, lambda _: codes(health) == ["camera"], "the fault is reported")
-    assert len(bad) < 60, "pictures may have been under way; no more came"
+    late = reading(source, lambda _: codes(health) == ["camera"], "the fault is reported")
+    assert len(well) + len(late) <= server.place, "those that were under way, each once, and no more"
     assert "is being opened again" in health.problems()[0].text
     during = reading(source, lambda _: source.figures.restarts >= 2, "it was tried again")
     assert during == []
@@ -110,7 +109,7 @@ def test_one_that_is_not_there_at_the_start_is_waited_for() -> None:
 @pytest.mark.parametrize("colour", ["black", "white"])
 def test_one_that_shows_nothing_is_reported_and_looked_at_for_ever(server: MjpegServer, colour: Mode) -> None:
     health = Health()
-    source = watching(server, health, HealingLimits(stall_s=0.5, give_up_s=0.5))
+    source = watching(server, health, HealingLimits(stall_s=1.5, give_up_s=1.5))
     source.open()
     reading(source, lambda frames: frames, "it gives pictures")
     server.mode = colour
@@ -132,7 +131,7 @@ def test_one_that_shows_nothing_is_reported_and_looked_at_for_ever(server: Mjpeg
 
 @pytest.mark.parametrize("fault", ["stall", "hang up", "repeat"])
 def test_one_that_stays_ill_ends_the_source_for_good(server: MjpegServer, fault: Mode) -> None:
-    source = watching(server, limits=HealingLimits(stall_s=0.3, give_up_s=1.5))
+    source = watching(server, limits=HealingLimits(stall_s=1.0, give_up_s=3.0))
     source.open()
     reading(source, lambda frames: frames, "it gives pictures")
     server.mode = fault
@@ -156,7 +155,11 @@ def test_every_step_is_a_line_of_the_log(server: MjpegServer, caplog: pytest.Log
     reading(source, lambda frames: frames and not codes(health), "it is well again")
     source.close()
     said = "\n".join(caplog.messages)
-    for part in ("picture within 0.5 s", "it is opened again in", "gives pictures again, after"):
+    for part in (
+        f"picture within {LIMITS.stall_s:g} s",
+        "it is opened again in",
+        "gives pictures again, after",
+    ):
         assert part in said
 
 
@@ -164,12 +167,10 @@ def test_the_newest_picture_wins(server: MjpegServer) -> None:
     source = watching(server)
     source.open()
     reading(source, lambda frames: frames, "it gives pictures")
-    shown = server.shown
-    while server.shown < shown + 30:
-        time.sleep(0.01)  # nobody reads meanwhile
+    lost = source.figures.lost
+    until(lambda: source.figures.lost >= lost + 20, "newer ones have come while nobody reads")
     before = datetime.now(UTC)
     frames = reading(source, lambda frames: len(frames) >= 2, "it gives pictures")
-    assert source.figures.lost >= 20
     assert frames[1].captured_at > before
     assert frames[1].number == frames[0].number + 1
     source.close()
@@ -220,7 +221,7 @@ def test_one_that_hangs_for_ever_holds_nobody_up_and_is_not_opened_beside_itself
 
 def test_one_that_never_comes_back_ends_the_source() -> None:
     release = threading.Event()
-    limits = HealingLimits(stall_s=0.3, give_up_s=0.6)
+    limits = HealingLimits(stall_s=0.3, give_up_s=4.0)  # apart: by the second limit it is known to hang
     source = HealingSource("the camera", lambda: Hanging("shoot", release), limits=limits, health=Health())
     source.open()
     with pytest.raises(SourceError, match="hangs and cannot be closed"):
@@ -256,12 +257,14 @@ def test_a_bug_is_no_fault_of_the_camera() -> None:
 
 
 def test_pictures_of_another_size_end_the_source() -> None:
-    with MjpegServer(lambda n: noisy(n, width=64 if server.viewers < 2 else 96)) as server:
+    width = 64
+    with MjpegServer(lambda n: noisy(n, width=width)) as server:
         source = watching(server)
         source.open()
         reading(source, lambda frames: frames, "it gives pictures")
         server.mode = "hang up"
         reading(source, lambda _: source.figures.restarts, "it was tried again")
+        width = 96
         server.mode = "play"
         with pytest.raises(SourceError, match="96 × 48"):
             reading(source, lambda _: False, "the size changes")

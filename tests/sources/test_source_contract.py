@@ -14,9 +14,9 @@ from typing import Literal, NamedTuple
 import cv2
 import numpy as np
 import pytest
-from conftest import picture
-from helpers import WAIT_S
+from helpers import WAIT_S, until
 from mjpeg import MjpegServer, noisy
+from plain import picture
 
 from edge.assembly import make_source
 from edge.config import Picamera2Settings, VideoSettings
@@ -187,7 +187,11 @@ def test_closing_is_always_allowed_and_gives_everything_back(case: Case) -> None
     assert case.some.read(WAIT_S) is not None
     case.some.close()
     case.some.close()
-    assert not [thread for thread in set(threading.enumerate()) - before if thread.name == "camera"]
+
+    def cameras() -> set[threading.Thread]:
+        return {thread for thread in set(threading.enumerate()) - before if thread.name == "camera"}
+
+    until(lambda: not cameras(), "the camera is given back, at once or after a picture that was under way")
     with pytest.raises(SourceError, match="not open"):
         case.some.read(0)
 

@@ -108,7 +108,7 @@ from edge.assembly import make_source
 from edge.config import VideoSettings
 from edge.store import Store
 logging.basicConfig(level=logging.DEBUG)
-source = make_source(VideoSettings(kind="video", input=sys.argv[1], stall_s=1.0, give_up_s=1.0),
+source = make_source(VideoSettings(kind="video", input=sys.argv[1], stall_s=30.0, give_up_s=float(sys.argv[3])),
                      Store(Path(sys.argv[2])))
 try:
     source.open()
@@ -120,14 +120,14 @@ finally:
 """
 
 
-def watch(address: str, login: str, tmp_path: Path) -> subprocess.CompletedProcess[str]:
+def watch(address: str, login: str, tmp_path: Path, give_up_s: float) -> subprocess.CompletedProcess[str]:
     """What a process of its own says, FFmpeg's words to standard error included."""
     return subprocess.run(
-        [sys.executable, "-c", WATCH, address, str(tmp_path / "db.sqlite")],
+        [sys.executable, "-c", WATCH, address, str(tmp_path / "db.sqlite"), str(give_up_s)],
         env={"LEUKOSCOPE_CAMERA_LOGIN": login, "PATH": ""},
         capture_output=True,
         text=True,
-        timeout=WAIT_S,
+        timeout=5 * WAIT_S,
         check=False,
     )
 
@@ -135,11 +135,11 @@ def watch(address: str, login: str, tmp_path: Path) -> subprocess.CompletedProce
 def test_a_login_opens_the_camera_and_is_never_shown(tmp_path: Path) -> None:
     with MjpegServer(login="ann:se:cr@et") as server:
         address = server.address + "?token=hidden"
-        done = watch(address, "ann:se:cr@et", tmp_path)
+        done = watch(address, "ann:se:cr@et", tmp_path, give_up_s=WAIT_S)
         assert done.stdout == "watched\n", done.stderr
-        refused = watch(address, "ann:wrongsecret", tmp_path)
+        refused = watch(address, "ann:wrongsecret", tmp_path, give_up_s=1.0)
         assert "cannot be opened: it answers, but with no video" in refused.stderr
-    gone = watch(address, "ann:wrongsecret", tmp_path)
+    gone = watch(address, "ann:wrongsecret", tmp_path, give_up_s=1.0)
     assert "cannot be reached" in gone.stderr
     for said in (done, refused, gone):
         for secret in ("cr@et", "cr%40et", "wrongsecret", "hidden"):
