@@ -26,8 +26,9 @@ def in_order(
 ) -> Iterator[Answer]:
     """Give the answer for each item, in the items' order.
 
-    Threads, not processes: decoding and the model leave Python's lock. The items are taken by the caller's
-    thread, at most `AHEAD` for each thread before their turn.
+    Decoding and the model leave Python's lock to the others; for work of many short calls see
+    `edge.pictures.processes`. The items are taken by the caller's thread, at most `AHEAD` for each thread before
+    their turn.
 
     Args:
         items: the source.

@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from edge.errors import InputError
-from edge.pictures.parallel import cores, in_order
+from edge.pictures import parallel, processes
+from edge.pictures.parallel import cores
 from edge.records import Decision, Frame, Image, Reason, View
 from edge.wire.cellrecord import cell_fields
 
@@ -31,7 +32,8 @@ class Settings:
         threshold: the lowest confidence that is accepted; None for the bundle's own.
         view: see `records.View`.
         um_per_pixel: the calibrated scale, or None to read it off the red cells.
-        explain: takes each cell and a picture of what the model looked at, in the thread that read it.
+        explain: takes each cell and a picture of what the model looked at, in the thread that read it. Without it
+            pictures may be read by other processes, see `pictures.processes`.
     """
 
     bundle: Bundle
@@ -83,10 +85,11 @@ def read_all(inputs: Iterable[Input], settings: Settings) -> Iterator[Answer]:
     import cv2
 
     keep_freed_memory()
-    threads = cores()
-    if threads > 1:
+    workers = cores()
+    if workers > 1:
         cv2.setNumThreads(1)  # the pictures are spread over the cores: one of them needs no more than its own
-    return in_order(enumerate(inputs), lambda: _worker(settings), threads)
+    in_order = parallel.in_order if settings.explain else processes.in_order
+    return in_order(enumerate(inputs), lambda: _worker(settings), workers)
 
 
 def keep_freed_memory() -> None:
