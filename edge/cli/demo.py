@@ -9,6 +9,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 from collections import Counter, deque
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -31,6 +32,10 @@ DEVICE = "demo"
 INTERVAL_S = 0.4
 LAST_CELLS = 6
 REDRAW_S = 0.2
+SUBSCRIBE_S = 60.0
+"""What comes before the broker has the subscription is not shown; a busy machine may take its time."""
+FAREWELL_S = 10.0
+"""How long the device's last word, that it is offline, is waited for; everything else comes before it."""
 
 
 @click.command(
@@ -170,7 +175,7 @@ def _subscribe(stack: ExitStack, broker: PrivateBroker) -> queue.SimpleQueue[dic
     stack.callback(client.loop_stop)
     stack.callback(client.disconnect)
     client.loop_start()
-    ready.wait(10)
+    ready.wait(SUBSCRIBE_S)
     return arrived
 
 
@@ -191,10 +196,10 @@ def _watch(daemon: Daemon, arrived: queue.SimpleQueue[dict[str, Any]], columns: 
     shown = 0
     thread.start()
     try:
-        alive = True
-        changed: list[str] = []
-        while alive or changed:  # after its end, until nothing more arrives
-            alive = thread.is_alive()
+        until: float | None = None  # from the daemon's end on
+        while until is None or (board.state != "offline" and time.monotonic() < until):
+            if until is None and not thread.is_alive():
+                until = time.monotonic() + (0.0 if failures else FAREWELL_S)
             changed = board.take_all(arrived)
             if columns is None:
                 for line in changed:
