@@ -6,11 +6,13 @@ import re
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from subprocess import PIPE
 
 import pytest
 from click.testing import CliRunner, Result
+from helpers import WAIT_S
 
 pytest.importorskip("argon2")
 
@@ -50,22 +52,26 @@ def test_a_password_is_no_argument(config: Path) -> None:
 
 
 def test_it_serves_without_a_broker_and_ends_cleanly(config: Path) -> None:
-    with subprocess.Popen(
-        [*PROGRAM, "--config", str(config)], stdout=PIPE, stderr=PIPE, text=True
-    ) as process:
+    with (
+        subprocess.Popen([*PROGRAM, "--config", str(config)], stdout=PIPE, stderr=PIPE, text=True) as process,
+        ExitStack() as stack,
+    ):
+        stack.callback(process.kill)
         assert process.stdout is not None
         line = process.stdout.readline()
         found = re.fullmatch(r"The dashboard: (http://127\.0\.0\.1:\d+/)  \(Ctrl-C ends it\)\n", line)
         assert found is not None, line
-        answer = httpx.get(found[1], headers={"accept": "text/html"}, follow_redirects=True, timeout=30)
+        answer = httpx.get(
+            found[1], headers={"accept": "text/html"}, follow_redirects=True, timeout=WAIT_S, trust_env=False
+        )
         assert "The first user" in answer.text
         second = subprocess.run(
-            [*PROGRAM, "--config", str(config)], capture_output=True, text=True, timeout=60
+            [*PROGRAM, "--config", str(config)], capture_output=True, text=True, timeout=4 * WAIT_S
         )
         assert second.returncode == 78
         assert second.stderr.endswith("another dashboard uses it; name one for each\n")
         process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=30)
+        _, said = process.communicate(timeout=WAIT_S)
         assert process.returncode in (0, -signal.SIGTERM)  # which systemd takes as well
         assert "Traceback" not in said
 

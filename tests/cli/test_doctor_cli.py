@@ -21,7 +21,7 @@ def doctor(*arguments: str, **environment: str) -> subprocess.CompletedProcess[s
         capture_output=True,
         env={**kept, "PYTHONUTF8": "1", **environment},
         encoding="utf-8",
-        timeout=120,
+        timeout=250,
     )
 
 
@@ -38,7 +38,10 @@ def config(tmp_path: Path, broker: PrivateBroker) -> Path:
 
 
 def test_a_device_that_is_well(config: Path) -> None:
-    said = doctor("--config", str(config), "--only", "broker", "--only", "configuration")
+    for _ in range(5):
+        said = doctor("--config", str(config), "--only", "broker", "--only", "configuration")
+        if "the network is slow" not in said.stdout:  # as it is for a moment on a busy machine
+            break
     assert said.returncode == 0, said.stdout + said.stderr
     assert said.stderr == ""
     assert "  ✓ round trip: a message there and back takes" in said.stdout
