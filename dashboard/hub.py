@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 import threading
+from collections import deque
 from collections.abc import AsyncIterator, Sequence
 
 from dashboard.mirror.rows import Change
@@ -30,10 +32,17 @@ class Listener:
 
     def tell(self, changes: Sequence[Change]) -> None:
         """Keep changes for the browser; where there is no more room, only that it missed some."""
+        if not changes:
+            return
         self._waiting.update(dict.fromkeys(changes))
         if len(self._waiting) > WAITING:
             self._waiting.clear()
             self._missed = True
+        self._news.set()
+
+    def miss(self) -> None:
+        """Keep that the browser does not know everything that was told before it came."""
+        self._missed = True
         self._news.set()
 
     def tell_link(self, link: LinkState) -> None:
@@ -77,6 +86,10 @@ class Hub:
     """Fans changes out. `publish` may be called from any thread, the rest from the event loop."""
 
     def __init__(self) -> None:
+        self._name = secrets.token_hex(4)
+        self._told = self._links = 0
+        self._recent: deque[Change] = deque(maxlen=WAITING)
+        self._link: LinkState | None = None
         self._listeners: set[Listener] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock = threading.Lock()
@@ -105,10 +118,32 @@ class Hub:
             if self._loop is not None:
                 self._loop.call_soon_threadsafe(self._tell_all_link, link)
 
-    def listen(self) -> Listener:
-        """A new browser."""
+    @property
+    def now(self) -> str:
+        """How much was told until now: what a page is made from after this holds at least so much."""
+        return f"{self._name}.{self._told}.{self._links}"
+
+    def listen(self, since: str = "") -> Listener:
+        """A new browser.
+
+        Args:
+            since: `now` from before its page was made; what was told since then is told to it, too. Without it, what
+                comes from here on.
+        """
         listener = Listener()
         self._listeners.add(listener)
+        name, *counts = since.split(".")
+        known = [int(count) for count in counts if count.isascii() and count.isdecimal() and len(count) <= 16]
+        if name == self._name and len(known) == 2:
+            later = self._told - known[0]
+            if 0 <= later <= len(self._recent):
+                listener.tell([*self._recent][len(self._recent) - later :])
+            else:
+                listener.miss()
+            if known[1] != self._links and self._link is not None:
+                listener.tell_link(self._link)
+        elif since:
+            listener.miss()
         return listener
 
     def leave(self, listener: Listener) -> None:
@@ -121,10 +156,14 @@ class Hub:
         return len(self._listeners)
 
     def _tell_all(self, changes: Sequence[Change]) -> None:
+        self._told += len(changes)
+        self._recent.extend(changes)
         for listener in self._listeners:
             listener.tell(changes)
 
     def _tell_all_link(self, link: LinkState) -> None:
+        self._links += 1
+        self._link = link
         for listener in self._listeners:
             listener.tell_link(link)
 

@@ -118,13 +118,16 @@ def refuse(request: Request, status: int, sentence: str) -> Response:
     return JSONResponse({"error": sentence}, status)
 
 
-def render(request: Request, template: str, *, strings: Iterable[str] = (), **context: Any) -> Response:
+def render(
+    request: Request, template: str, *, strings: Iterable[str] = (), heard: str = "", **context: Any
+) -> Response:
     """A page.
 
     Args:
         request: who asks.
         template: its file in `templates`.
         strings: whose strings the page's script needs, besides `common`.
+        heard: `Hub.now` from before the context was made; without it, of now.
         context: what the template names.
     """
     theme, size = _view(request)
@@ -149,6 +152,7 @@ def render(request: Request, template: str, *, strings: Iterable[str] = (), **co
                 "root": request.scope.get("root_path", ""),
                 "strings": strings_of(["common", *strings]),
                 "review": may(request, Role.REVIEW),
+                "heard": heard or (services(request).hub.now if somebody else ""),
                 "link": services(request).link.state._asdict() if somebody else None,
             }
         ),

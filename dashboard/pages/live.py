@@ -30,6 +30,7 @@ MOST_NAMED = 50
 async def live(request: Request) -> Response:
     """The page, with what is known already: it shows the sample before its script has asked for anything."""
     here = services(request)
+    heard = here.hub.now
     view = await run_in_threadpool(
         live_view, here.mirror, here.settings.reference, request.query_params.get("device", "")
     )
@@ -41,6 +42,7 @@ async def live(request: Request) -> Response:
         view=view,
         reference=here.settings.reference,
         data=island(view.model_dump(mode="json")),
+        heard=heard,
     )
 
 
@@ -77,7 +79,10 @@ async def cells(request: Request) -> Response:
 
 @require(Role.VIEW)
 async def events(request: Request) -> Response:
-    """Changes, as Server-Sent Events, as long as whoever asked is signed in."""
+    """Changes, as Server-Sent Events, as long as whoever asked is signed in.
+
+    `since`: from where the page has them, see `Hub.now`.
+    """
     here = services(request)
     token = request.cookies.get(cookie_name(request), "")
 
@@ -86,7 +91,7 @@ async def events(request: Request) -> Response:
             return True
         return await run_in_threadpool(here.sessions.user, token, active=False) is not None
 
-    return _Events(here.hub, here.hub.listen(), allowed)
+    return _Events(here.hub, here.hub.listen(request.query_params.get("since", "")), allowed)
 
 
 class _Events(StreamingResponse):

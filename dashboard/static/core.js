@@ -4,6 +4,7 @@ const island = JSON.parse(document.getElementById("island").textContent);
 
 export const mayReview = island.review;
 export const link = island.link;
+export const heard = island.heard; // how much of the changes the server had told when it made the page
 
 /** A string, `page.key`, with what stands in its braces. */
 export function t(name, values = {}) {
@@ -57,6 +58,23 @@ export function el(name, attributes = {}, ...children) {
   }
   element.append(...children.filter((child) => child !== null));
   return element;
+}
+
+/**
+ * Have a box hold these nodes. What it holds already stays, so that a press that began on it goes on while news come
+ * in; a button that is another is replaced as a whole, because what it does may be another thing too.
+ */
+export function hold(box, ...children) {
+  const before = [...box.childNodes];
+  children.forEach((child, place) => {
+    const there = before[place];
+    if (there?.localName === "details") child.open = there.open;
+    if (!there) box.append(child);
+    else if (there.isEqualNode(child)) return;
+    else if (child.localName && child.localName !== "button" && there.cloneNode().isEqualNode(child.cloneNode())) hold(there, ...child.childNodes);
+    else there.replaceWith(child);
+  });
+  before.slice(children.length).forEach((node) => node.remove());
 }
 
 /** Tell a screen reader, politely. */

@@ -1,7 +1,7 @@
 // What changes, as it changes. A page that nobody sees does not listen: browsers keep only a few connections to a
 // server, and what was missed is asked for when it is seen again.
 
-import { address, banner, link, t, time } from "./core.js";
+import { address, banner, heard, link, t, time } from "./core.js";
 
 const changed = new Set();
 const lost = new Set();
@@ -25,7 +25,8 @@ export function showLink(state) {
 }
 
 function listen() {
-  source = new EventSource(address("/events"));
+  // Also what changed while the page and its script were on their way.
+  source = new EventSource(`${address("/events")}?since=${encodeURIComponent(heard)}`);
   source.onopen = () => {
     banner("stream", "");
     if (missed) lost.forEach((listener) => listener());

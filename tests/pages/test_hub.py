@@ -79,6 +79,30 @@ def test_a_browser_that_does_not_read_is_told_to_ask_for_everything_and_takes_no
     run(scene)
 
 
+def test_what_changes_while_a_page_is_on_its_way_is_told_to_it() -> None:
+    async def scene(hub: Hub) -> None:
+        async def tell(*cells: str) -> None:
+            hub.publish([Change("cell", "bench-1", "S-1", cell) for cell in cells])
+            await asyncio.sleep(0)  # in the loop, where the hub counts
+
+        await tell("before")
+        made = hub.now
+        await tell("one", "two")
+        hub.publish_link(LinkState(False, 12.5, "gone"))
+        await tell("three")
+        stream = hub.listen(made).events()
+        assert await following(stream) == ("link", {"connected": False, "since": 12.5, "problem": "gone"})
+        name, data = await following(stream)
+        assert (name, [each["cell"] for each in data]) == ("changes", ["one", "two", "three"])  # type: ignore[attr-defined]
+        assert not hub.listen(hub.now)._news.is_set(), "who knows everything is told nothing"
+        await tell(*(f"c-{number}" for number in range(WAITING)))
+        name, _, links = hub.now.split(".")
+        for since in (f"{name}.1.{links}", f"{name}.999999.{links}", "elsewhere.1.0", "nonsense", f"{name}.1"):
+            assert await following(hub.listen(since).events()) == ("reload", {}), since
+
+    run(scene)
+
+
 def test_the_broker_is_told_of_beside_the_changes() -> None:
     async def scene(hub: Hub) -> None:
         stream = hub.listen().events()

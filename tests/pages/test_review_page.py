@@ -56,9 +56,8 @@ def open_review(page: Any, stand: Stand, sample: str, only: str = "undecided") -
 
 
 def cell_of(page: Any) -> str:
-    found = re.search(r"cell=([^&]+)", page.url)
-    assert found is not None
-    return found.group(1)
+    # Asked of the page: `page.url` learns of a new address only while Playwright has something else to do.
+    return str(page.evaluate("new URLSearchParams(location.search).get('cell')"))
 
 
 def settled(page: Any) -> None:
@@ -202,6 +201,37 @@ def test_a_decision_reaches_device_report_and_second_browser(
     rita.keyboard.press("u")
     rita.locator("#standing", has_text="Ada has decided this cell after you").wait_for()
     assert box.standing(cell) == "eosinophil"
+
+
+def test_what_others_decide_while_the_page_is_on_its_way_is_shown(
+    stand: Stand, box: Box, sample: str, page: Any, sign_in: SignIn
+) -> None:
+    sign_in(page, stand, "Rita")
+    held: list[Any] = []
+    page.route("**/events?*", lambda route: held.append(route))
+    open_review(page, stand, sample)
+    page.get_by_text("Nobody has decided this cell.").wait_for()
+    until(lambda: page.evaluate("1") and held, "the page wants to hear of changes")
+    mirror, cell = stand.server.services.mirror, cell_of(page)
+    tell(stand, box.name, "review", cell=cell, operator="Ada", **{"class": "monocyte"})
+    until(lambda: mirror.cell(box.name, cell).reviewed == "monocyte", "the mirror has it")  # type: ignore[union-attr]
+    held[0].continue_()
+    page.get_by_text("Ada decided: Monocyte").wait_for()
+
+
+def test_a_press_is_not_lost_where_news_come_in_before_the_button_is_let_go(
+    stand: Stand, box: Box, sample: str, page: Any, sign_in: SignIn
+) -> None:
+    sign_in(page, stand, "Rita")
+    open_review(page, stand, sample)
+    cell = cell_of(page)
+    page.locator("#choices [data-class=eosinophil]:is(button)").hover()
+    page.mouse.down()
+    tell(stand, box.name, "review", cell=cell, operator="Ada", **{"class": "monocyte"})
+    page.get_by_text("Ada decided: Monocyte").wait_for()
+    page.mouse.up()
+    until(lambda: box.standing(cell) == "eosinophil", "the decision is on the device")
+    settled(page)
 
 
 def test_a_viewer_may_look_and_not_decide(

@@ -1,6 +1,6 @@
 // What the device says of itself: problems, figures, frames that were not read, throttling.
 
-import { el, percent, t, time } from "../core.js";
+import { el, hold, percent, t, time } from "../core.js";
 import { skipWord } from "./field.js";
 
 const byId = (id) => document.getElementById(id);
@@ -53,7 +53,7 @@ export function showSkipped(metrics) {
 
 /** The list of all devices, one of them chosen. */
 export function showDevices(devices, chosen) {
-  byId("devices").replaceChildren(...devices.map((device) => {
+  hold(byId("devices"), ...devices.map((device) => {
     const link = el(
       "a", { href: `?device=${encodeURIComponent(device.name)}`, "aria-current": device.name === chosen ? "true" : null },
       el("span", { class: "device-name" }, device.name),

@@ -1,6 +1,6 @@
 // The review of a sample: one cell after another, decided with keys or buttons.
 
-import { address, banner, el, getJson, mayReview, say, t, word } from "../core.js";
+import { address, banner, el, getJson, hold, mayReview, say, t, word } from "../core.js";
 import { ask, dataOf } from "../cells.js";
 import { onChanges, onReload, start } from "../stream.js";
 import { CellList } from "./list.js";
@@ -63,7 +63,7 @@ function showChoices() {
   });
   const box = document.getElementById("choices");
   const focused = box.contains(document.activeElement) ? document.activeElement.dataset.class : null;
-  box.replaceChildren(...buttons);
+  hold(box, ...buttons);
   if (focused) box.querySelector(`[data-class="${CSS.escape(focused)}"]`)?.focus();
 }
 

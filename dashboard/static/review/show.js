@@ -1,6 +1,6 @@
 // What is known of a cell, in words and bars.
 
-import { el, say, t, word } from "../core.js";
+import { el, hold, say, t, word } from "../core.js";
 import { colourOf, pictureOf, share, thumbnail } from "../cells.js";
 import * as overlay from "./overlay.js";
 
@@ -147,7 +147,7 @@ export function showReadings(box, cell) {
       ),
     );
   }
-  box.replaceChildren(...parts);
+  hold(box, ...parts);
 }
 
 /** Where a cell stands: decided, on its way, refused, or open. */

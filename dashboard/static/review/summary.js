@@ -1,6 +1,6 @@
 // The differential beside the cells under review, and what is done with the sample as a whole: finish, sign.
 
-import { address, banner, el, mayReview, postJson, say, t } from "../core.js";
+import { address, banner, el, hold, mayReview, postJson, say, t } from "../core.js";
 import { ask, differentialTable, newRequest } from "../cells.js";
 
 /**
@@ -48,7 +48,7 @@ export function summaryPanel({ device, sample, operator, failed, changed }) {
       act("sign", true, () => sign(false), left);
       if (left) acts.push(el("p", { class: "quiet small" }, t("review.undecided_left")));
     }
-    document.getElementById("acts").replaceChildren(...acts);
+    hold(document.getElementById("acts"), ...acts);
   }
 
   async function finish() {

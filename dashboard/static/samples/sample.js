@@ -1,6 +1,6 @@
 // One sample: its differential as it stands, and its cells, of which only those in view are in the page.
 
-import { address, el, getJson, t, word } from "../core.js";
+import { address, el, getJson, hold, t, word } from "../core.js";
 import { dataOf, differentialTable, pictureOf, share } from "../cells.js";
 import { Grid } from "../grid.js";
 import { onChanges, onReload, start } from "../stream.js";
@@ -78,7 +78,7 @@ function showStandings() {
     const input = el("input", { type: "radio", name: "standing", value: name, checked: name === standing });
     return el("label", {}, input, el("span", {}, `${name ? word(name) : t("samples.everything")} ${count.toLocaleString("en")}`));
   });
-  field.replaceChildren(field.querySelector("legend"), ...choices);
+  hold(field, field.querySelector("legend").cloneNode(true), ...choices);
   if (focused) field.querySelector("input:checked")?.focus();
 }
 
