@@ -63,6 +63,7 @@ class Connection:
         self.session = session
         self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._client = self._make_client()
+        self._said_offline = False
         self.flow = Flow(session, self._client)
 
     def _make_client(self) -> Client:
@@ -135,7 +136,7 @@ class Connection:
             if not self.flow.fill():
                 return self._lost()
             if left is not None and (left == 0 or self.flow.idle):
-                self._say_offline()
+                self._said_offline = self._say_offline()
                 return None
             event = self._next_event(self._sleep_s() if left is None else min(left, self._sleep_s()))
             while event is not None:
@@ -172,13 +173,21 @@ class Connection:
         return min(wakes - time.monotonic(), KEEPALIVE_S)
 
     def close(self) -> None:
-        """End the connection, and write down what was acknowledged on it."""
+        """End the connection, and write down what was acknowledged on it.
+
+        Without a goodbye, unless the broker has heard that the device is offline: it would forget the will, and tell
+        everybody for ever that the device is there.
+        """
         cut = threading.Timer(CLOSE_S, self._cut)
-        cut.start()
-        self._client.disconnect()
+        if self._said_offline:
+            cut.start()
+            self._client.disconnect()
+        else:
+            self._cut()
         self._client.loop_stop()
-        cut.cancel()
-        cut.join()
+        if self._said_offline:
+            cut.cancel()
+            cut.join()
         self.flow.mark()
 
     def _cut(self) -> None:
@@ -195,14 +204,21 @@ class Connection:
         except queue.Empty:
             return None
 
-    def _say_offline(self) -> None:
-        self.flow.abandon()
-        if self.flow.send(self.session.status("offline")):
-            until = time.monotonic() + OFFLINE_S
-            while not self.flow.idle and time.monotonic() < until:
-                event = self._next_event(until - time.monotonic())
-                if event is not None:
-                    self.flow.take(event)
+    def _say_offline(self) -> bool:
+        """Say that the device goes, and see whether the broker has that."""
+        status = self.session.status("offline")
+        until, sent = time.monotonic() + OFFLINE_S, False
+        while self.flow.fits(status) and time.monotonic() < until:
+            if not sent and self.flow.room > 0:  # what is beyond the window would wait in paho for ever
+                sent = self.flow.send(status)
+                if not sent:
+                    return False
+            event = self._next_event(until - time.monotonic())
+            if event is not None and event.kind == "disconnected":
+                return False
+            if event is not None and self.flow.take(event) is status:
+                return True
+        return False
 
 
 def _words(event: Event) -> str:

@@ -27,8 +27,9 @@ ANSWER_S = 20.0
 """A connection on which messages are in flight and none is acknowledged for so long is given up."""
 MARK_S = 1.0
 """Acknowledgements are written to the outbox together, at most this much later: cards wear."""
-PACKET_OVERHEAD = 256
-"""Bytes that a packet has beside topic and payload, at most."""
+PACKET_OVERHEAD = 32
+"""Bytes that a packet has beside topic, payload and correlation data, at most."""
+TOO_LARGE = "larger than it takes", "raise the broker's limit on the size of packets"
 
 
 class Outbox(Protocol):
@@ -89,30 +90,38 @@ class Flow:
         return not self._in_flight
 
     @property
-    def _room(self) -> int:
+    def room(self) -> int:
         """How many messages may be published now."""
         careful = self.session.refusals.careful and not self._progress
         return (1 if careful else self.window) - len(self._in_flight)
 
-    def abandon(self) -> None:
-        """Wait for no answer any more."""
-        self._in_flight.clear()
+    def stuck_at(self) -> int | str | None:
+        """The first message in flight: its number, or its topic where it is a retained one beside the outbox.
 
-    def stuck_at(self) -> int | None:
-        """The lowest number in flight; None where any of the outbox were acknowledged, or none are in flight."""
+        None where any of the outbox were acknowledged, or none are in flight. While several are sent at a time a number
+        is told before a topic, as answers to what was sent first are lost with a connection that breaks.
+        """
         numbers = [sent.seq for sent in self._in_flight.values() if sent.seq is not None]
-        return None if self._progress else min(numbers, default=None)
+        if self._progress:
+            return None
+        if numbers:
+            return min(numbers)
+        return next((sent.message.topic for sent in self._in_flight.values() if sent.message.retain), None)
 
     def unanswered_elsewhere(self) -> frozenset[str]:
         """Topics beyond the device's own to which something was sent that the broker has not answered."""
         return frozenset(sent.message.topic for sent in self._in_flight.values() if sent.message.elsewhere)
 
-    def take(self, event: Event) -> None:
-        """Deal with an acknowledgement, or with news."""
+    def take(self, event: Event) -> Message | None:
+        """Deal with an acknowledgement, or with news.
+
+        Returns:
+            The message that the broker has now; None where it is none, or was refused.
+        """
         if event.kind == "news":
             self._follow_replays()
         if event.kind != "acknowledged" or event.mid not in self._in_flight:
-            return
+            return None
         sent = self._in_flight.pop(event.mid)
         self.answer_at = time.monotonic() + ANSWER_S
         if event.reason is not None and event.reason.is_failure:
@@ -120,13 +129,15 @@ class Flow:
                 sent.message, sent.seq, event.reason.getName(), advice(event.reason.value),
                 alone=event.reason.value in ONE_MESSAGE,
             )  # fmt: skip
-        else:
-            self.session.taken(sent.message, sent.seq)
-            self._progress = self._progress or sent.seq is not None
-            if sent.seq is not None and event.mid not in self._outdated:
-                self._acknowledged.append(sent.seq)
-                self.mark_at = min(self.mark_at, time.monotonic() + MARK_S)
+            self._outdated.discard(event.mid)
+            return None
+        self.session.taken(sent.message, sent.seq)
+        self._progress = self._progress or sent.seq is not None
+        if sent.seq is not None and event.mid not in self._outdated:
+            self._acknowledged.append(sent.seq)
+            self.mark_at = min(self.mark_at, time.monotonic() + MARK_S)
         self._outdated.discard(event.mid)
+        return sent.message
 
     def _follow_replays(self) -> None:
         """Begin anew where messages were put back.
@@ -155,10 +166,12 @@ class Flow:
 
     def fill(self) -> bool:
         """Publish what there is and the window allows; False where the connection turns out to be lost."""
-        while self._room > 0 and (message := self.session.next_fresh()):
-            if not self.send(message, None):
+        while self.room > 0 and (message := self.session.next_fresh()):
+            if not self.fits(message):
+                self.session.refused(message, None, *TOO_LARGE, alone=True)
+            elif not self.send(message, None):
                 return False
-        while self._room > 0 and (reply := self.session.next_reply()):
+        while self.room > 0 and (reply := self.session.next_reply()):
             if not self._answer(reply):
                 return False
         now, refusals = time.monotonic(), self.session.refusals
@@ -168,12 +181,12 @@ class Flow:
             if not self._probe(topic, count):
                 return False
         held = refusals.held()
-        while (room := self._room) > 0:
+        while (room := self.room) > 0:
             rows = self.session.outbox.pending(self._cursor, room, without=held)
             if not rows:
                 break
-            passed_over = {sent.seq for mid, sent in self._in_flight.items() if mid not in self._outdated}
-            passed_over |= refusals.shunned(now)
+            sent = {sent.seq for mid, sent in self._in_flight.items() if mid not in self._outdated}
+            passed_over = sent | refusals.shunned(now)
             for row in rows:
                 self._cursor = row.seq
                 if row.seq not in passed_over and not self._send_row(row):
@@ -182,7 +195,7 @@ class Flow:
 
     def _probe(self, topic: str, count: int) -> bool:
         """Offer the first waiting messages of a refused topic again."""
-        room, refusals = self._room, self.session.refusals
+        room, refusals = self.room, self.session.refusals
         if room <= 0 or any(sent.message.topic == topic for sent in self._in_flight.values()):
             return True
         self.mark()
@@ -192,14 +205,17 @@ class Flow:
         return all(self._send_row(row) for row in rows)
 
     def _send_row(self, row: Outgoing) -> bool:
-        if not self._fits(row.topic, row.payload):
+        message = Message(row.topic, row.payload)
+        if not self.fits(message):
             if self.session.outbox.drop_pictures([row.seq]):
                 return self._send_row(self.session.outbox.pending(row.seq - 1, 1)[0])
-            help_ = "raise the broker's limit on the size of packets"
-            message = Message(row.topic, row.payload)
-            self.session.refused(message, row.seq, "larger than it takes", help_, alone=True)
+            self.session.refused(message, row.seq, *TOO_LARGE, alone=True)
             return True
-        return self.send(Message(row.topic, row.payload), row.seq)
+        return self.send(message, row.seq)
+
+    def fits(self, message: Message) -> bool:
+        """Whether the broker takes a packet of that size; one of MQTT 3.1.1 does not say what it takes."""
+        return self._fits(self.session.topic(message), message.payload)
 
     def send(self, message: Message, seq: int | None = None) -> bool:
         """Publish a message, of the outbox where it has a number; False where the connection turns out to be lost."""
@@ -211,15 +227,15 @@ class Flow:
         properties = None
         if self.session.settings.protocol == "5" and reply.correlation is not None:
             properties = properties_of(PacketTypes.PUBLISH, CorrelationData=reply.correlation)
-        text = reply.payload if self._fits(reply.topic, reply.payload) else reply.smaller
+        beside = len(reply.correlation or b"")
+        text = reply.payload if self._fits(reply.topic, reply.payload, beside) else reply.smaller
         if text is None:
             return True  # a larger packet than the broker takes would cost the connection
         info = self._client.publish(reply.topic, text, qos=1, properties=properties)
         return self._sent(info, Message("reply", text), None)
 
-    def _fits(self, topic: str, payload: str) -> bool:
-        """Whether the broker takes a packet of that size."""
-        return len(payload.encode()) <= self.largest - len(topic) - PACKET_OVERHEAD
+    def _fits(self, topic: str, payload: str, beside: int = 0) -> bool:
+        return len(payload.encode()) + len(topic.encode()) + beside + PACKET_OVERHEAD <= self.largest
 
     def _sent(self, info: paho.MQTTMessageInfo, message: Message, seq: int | None) -> bool:
         if info.rc == paho.MQTT_ERR_SUCCESS and message.qos:

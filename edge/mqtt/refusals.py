@@ -19,6 +19,7 @@ CAREFUL, BLAMED = 2, 4
 that message is taken for the cause."""
 AGAIN_FIRST_S, AGAIN_LAST_S = 60.0, 3600.0
 """A message that was refused by itself is offered again after this time, then after twice as long each time."""
+HANGS_UP = "the connection ends"
 
 
 @dataclass
@@ -57,9 +58,9 @@ class Refusals:
         self.version = 0
         self._unsaid: dict[str, str] = {}
         self._held: dict[str, _Held] = {}
-        self._shunned: dict[int, tuple[float, float]] = {}  # until when, and the pause after that
-        self._suspect: int | None = None
-        self._ends = 0
+        self._shunned: dict[int | str, tuple[float, float]] = {}  # until when, and the pause after that
+        self._suspect: int | str | None = None
+        self._ends = self._ends_there = 0
         self._again_s = AGAIN_FIRST_S
         self._again_at = float("inf")
         self._rewind = False
@@ -108,27 +109,28 @@ class Refusals:
                 if earlier < seq:  # it did not lie in the topic
                     self._leave(earlier, held.reason, now)
 
-    def leave_unsaid(self, what: str, reason: str, advice: str) -> None:
+    def leave_unsaid(self, topic: str, reason: str, advice: str) -> None:
         """A message beside the outbox was refused.
 
         Args:
-            what: it says; the first part of its topic.
+            topic: its topic.
             reason: in the broker's words.
             advice: what to do about it.
         """
-        if what not in self._unsaid:  # in other words it would be told anew, perhaps by the very message
+        if topic not in self._unsaid:  # in other words it would be told anew, perhaps by the very message
             self.version += 1
-            self._unsaid[what] = f"{reason}): {advice}"
+            self._unsaid[topic] = f"{reason}): {advice}"
 
-    def said(self, what: str) -> None:
+    def said(self, topic: str) -> None:
         """A message beside the outbox was acknowledged."""
-        if self._unsaid.pop(what, None) is not None:
+        self._shunned.pop(topic, None)
+        if self._unsaid.pop(topic, None) is not None:
             self.version += 1
 
     def connected(self) -> None:
         """A new connection: what was refused on the one before may be taken now."""
         self.version += 1
-        self._unsaid.clear()
+        self._unsaid = {topic: why for topic, why in self._unsaid.items() if topic in self._shunned}
         for held in self._held.values():
             held.due_at = 0.0
             held.probing.clear()
@@ -140,34 +142,41 @@ class Refusals:
         """Messages are to be sent one at a time, as one of them seems to end the connection."""
         return self._ends >= CAREFUL
 
-    def ended(self, first: int | None) -> bool:
+    def ended(self, first: int | str | None) -> bool:
         """A connection ended.
 
         Args:
-            first: the lowest number that was in flight then; None where some of the outbox were acknowledged on it,
-                or none were in flight.
+            first: the number of the first message that was in flight then, or its topic where it is a retained one
+                beside the outbox; None where some of the outbox were acknowledged on it, or none were in flight.
 
         Returns:
             Whether that message is to be taken for the cause: some brokers hang up on what they do not want.
         """
-        self._ends = (
-            self._ends + 1 if first is not None and first == self._suspect else int(first is not None)
-        )
+        self._ends = 0 if first is None else self._ends + 1
+        self._ends_there = self._ends_there + 1 if first == self._suspect else 1
         self._suspect = first
-        return self._ends >= (CAREFUL if first in self._shunned else BLAMED)
+        return first is not None and self._ends_there >= (CAREFUL if first in self._shunned else BLAMED)
 
-    def shun(self, seq: int, *, now: float) -> None:
-        """Do not offer a message for a while; for longer each time."""
-        _, pause = self._shunned.get(seq, (0.0, AGAIN_FIRST_S))
-        self._shunned[seq] = now + pause, min(2 * pause, AGAIN_LAST_S)
-        self.single[seq] = "the connection ends"
+    def shun(self, first: int | str, *, now: float) -> None:
+        """Do not offer a message for a while; for longer each time.
+
+        Args:
+            first: its number, or its topic where it is a retained one beside the outbox.
+            now: as of `refused`.
+        """
+        _, pause = self._shunned.get(first, (0.0, AGAIN_FIRST_S))
+        self._shunned[first] = now + pause, min(2 * pause, AGAIN_LAST_S)
+        if isinstance(first, int):
+            self.single[first] = HANGS_UP
+        else:
+            self._unsaid[first] = f"{HANGS_UP}): allow this topic, and packets of this size, on the broker"
         self._again_at = min(self._again_at, now + pause)
         self._suspect, self._ends = None, 0
         self.version += 1
 
-    def shunned(self, now: float) -> set[int]:
-        """Messages that are not to be offered now."""
-        return {seq for seq, (until, _) in self._shunned.items() if until > now}
+    def shunned(self, now: float) -> set[int | str]:
+        """Messages that are not to be offered now, by number or topic."""
+        return {first for first, (until, _) in self._shunned.items() if until > now}
 
     def held(self) -> frozenset[str]:
         """Topics that are refused; their messages wait."""
@@ -207,9 +216,8 @@ class Refusals:
 
     def words(self) -> str:
         """What is refused, why, and what to do, as one sentence; empty where nothing is."""
-        refused = self._unsaid | {
-            topic: f"{held.reason}): {held.advice}" for topic, held in self._held.items()
-        }
+        refused = {topic.partition("/")[0]: why for topic, why in self._unsaid.items()}
+        refused |= {topic: f"{held.reason}): {held.advice}" for topic, held in self._held.items()}
         parts = [f"the broker refuses {topic} ({why}" for topic, why in sorted(refused.items())]
         if self.single:
             reasons = ", ".join(sorted(set(self.single.values())))

@@ -179,8 +179,10 @@ class Session:
 
     def next_fresh(self) -> Message | None:
         """Take the next message beside the outbox. For the connection."""
+        shunned = self.refusals.shunned(time.monotonic())
         with self._lock:
-            return self._fresh.pop(next(iter(self._fresh))) if self._fresh else None
+            topic = next((topic for topic in self._fresh if topic not in shunned), None)
+            return None if topic is None else self._fresh.pop(topic)
 
     def next_reply(self) -> Reply | None:
         """Take the next answer. For the connection."""
@@ -222,9 +224,12 @@ class Session:
             self._leave_off(message.topic, reason)
             return
         elif message.retain:
-            self.refusals.leave_unsaid(what, reason, help_)
-            self._again.add(message.topic)
-            self._again_at = min(self._again_at, time.monotonic() + AGAIN_S)
+            self.refusals.leave_unsaid(message.topic, reason, help_)
+            self._say_again(message.topic, time.monotonic() + AGAIN_S)
+
+    def _say_again(self, topic: str, at: float) -> None:
+        self._again.add(topic)
+        self._again_at = min(self._again_at, at)
 
     def _leave_off(self, topic: str, reason: str) -> None:
         """Say nothing more to a topic beyond the device's own: it may well be that it must not, and none misses it."""
@@ -247,7 +252,7 @@ class Session:
         if seq is not None:
             self.refusals.taken(seq, message.topic, now=time.monotonic())
         else:
-            self.refusals.said(message.topic.partition("/")[0])
+            self.refusals.said(message.topic)
 
     @property
     def tend_at(self) -> float:
@@ -309,19 +314,25 @@ class Session:
             self.health.report("broker", ended.text)
             self._blame(connection.flow.stuck_at())
 
-    def _blame(self, seq: int | None) -> None:
+    def _blame(self, first: int | str | None) -> None:
         """Leave a message behind at which one connection after the other ends: first its picture, then all of it."""
-        if self.refusals.ended(seq) and seq is not None and not self.outbox.drop_pictures([seq]):
-            log.warning(
-                "the connection to the broker ends at message %d again and again; it is left behind", seq
-            )
-            self.refusals.shun(seq, now=time.monotonic())
+        if not self.refusals.ended(first) or first is None:
+            return
+        if isinstance(first, int) and self.outbox.drop_pictures([first]):
+            return
+        log.warning(
+            "the connection to the broker ends at message %s again and again; it is left behind", first
+        )
+        self.refusals.shun(first, now=time.monotonic())
 
     def _use(self, connection: Connection) -> Ended | None:
         self.connections += 1
         self.health.clear("broker")
-        self.publish(self.status("online"))
+        known = self._retained.get("status")
+        status = self.status("online")
         with self._lock:
+            if self._retained.get("status") is known:  # else whoever said it meanwhile knew more
+                self._retained["status"] = status
             self.connected, self._connection = True, connection
             self._fresh = dict(self._retained)  # what else was said before is old news by now
         return connection.run()

@@ -27,6 +27,8 @@ _ADVICE: Final = {
     0x95: "raise the broker's limit on the size of packets",
     0x96: "raise the broker's limit on the rate of messages",
     0x97: "raise this device's quota on the broker, or make room there",
+    0x9A: "allow retained messages on the broker: without them nobody hears what was said before",
+    0x9B: "allow QoS 1 on the broker: without it nothing is acknowledged, and so nothing can be delivered for sure",
     0x9C: "the broker wants another server to be used; change [mqtt] host",
     0x9D: "the broker has moved; change [mqtt] host",
     0x9F: "the broker limits how often one may connect; the device waits and tries again by itself",
