@@ -42,6 +42,7 @@ KEPT_S = 7 * 24 * 3600
 """So long a broker of MQTT 5 keeps what comes while the dashboard is away, as far as it has room."""
 LARGEST = 1024 * 1024
 """Bytes: larger packets a broker of MQTT 5 is asked to withhold."""
+UNANSWERED = "the broker has not answered yet"
 COMMAND_S = 10.0
 """An answer is waited for so long."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -93,7 +94,7 @@ class Link:
         self._lock = threading.Lock()
         self._pending: dict[str, _Pending] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._state = LinkState(False, time.time(), "the broker has not answered yet")
+        self._state = LinkState(False, time.time(), UNANSWERED)
         self._client = self._make_client(password(settings))
 
     @property
@@ -190,6 +191,7 @@ class Link:
         if (context := tls_context(settings)) is not None:
             client.tls_set_context(context)
         client.on_connect = self._on_connect
+        client.on_subscribe = self._on_subscribe
         client.on_disconnect = self._on_disconnect
         client.on_connect_fail = lambda _c, _u: self._lost("the broker cannot be reached")
         client.on_message = self._on_message
@@ -206,7 +208,11 @@ class Link:
         prefix = self._settings.prefix
         # Own replies come below each device's own, where the broker's access rules expect them.
         topics = [*TOPICS, f"reply/{self._name}" if self._five else "reply/#"]
+        self._state = LinkState(False, self._state.since, UNANSWERED)
         client.subscribe([(f"{prefix}/+/{topic}", 1) for topic in topics])
+
+    def _on_subscribe(self, _client: paho.Client, _u: object, _m: int, _r: object, _p: object) -> None:
+        """From here on messages come in: what is said before, the broker passes on to nobody."""
         self._state = LinkState(True, time.time(), "")
         log.info("connected to the broker at %s:%s", self._settings.host, self._settings.port)
         self._hub.publish_link(self.state)
@@ -218,7 +224,7 @@ class Link:
     def _on_disconnect(
         self, _client: paho.Client, _u: object, _f: object, reason: ReasonCode, _p: object
     ) -> None:
-        if self._state.connected:  # else why it never was has been told
+        if self._state.connected or self._state.problem == UNANSWERED:  # else why it never was has been told
             self._lost(f"the connection to the broker is lost: {str(reason).lower()}")
 
     def _lost(self, why: str) -> None:
