@@ -22,15 +22,21 @@ from models.datasets import CLASSES, OTHER
 
 pytest.importorskip("tensorflow", reason="conversion needs leukoscope[convert]")
 
-# Keras hands NumPy 2 its variables the old way.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+PATIENCE_S = 1200
+"""Half a minute for each program; a busy machine takes many times as long."""
+
+pytestmark = [
+    # Keras hands NumPy 2 its variables the old way.
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+    pytest.mark.timeout(3 * PATIENCE_S),
+]
 
 ROOT = Path(edge.__file__).parent.parent
 
 
 def leukoscope(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", "from edge.cli import main; main()", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300, check=False)
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=PATIENCE_S, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +124,9 @@ def test_int8_is_the_default_and_the_folder_is_named_after_the_model(data: Path,
     (tmp_path / "labels.json").write_text(json.dumps([*CLASSES, OTHER]))
     program = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from edge.cli import main; main()"
     command = [sys.executable, "-c", program, "convert", str(model), "--calibration", str(data)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=300, check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=tmp_path, timeout=PATIENCE_S, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout == "stubborn-int8\n"
     assert len(done.stderr.splitlines()) == 10

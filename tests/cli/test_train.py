@@ -20,12 +20,17 @@ from models.plan import Plan
 
 pytest.importorskip("tensorflow", reason="training needs leukoscope[convert]")
 
+PATIENCE_S = 1200
+"""Half a minute for each program; a busy machine takes many times as long."""
+
+pytestmark = pytest.mark.timeout(2 * PATIENCE_S)
+
 ROOT = Path(edge.__file__).parent.parent
 
 
 def leukoscope(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", "from edge.cli import main; main()", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300, check=False)
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=PATIENCE_S, check=False)
 
 
 @pytest.fixture(scope="module")

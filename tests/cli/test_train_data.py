@@ -13,8 +13,11 @@ from edge.cli import main
 
 pytest.importorskip("tensorflow", reason="training needs leukoscope[convert]")
 
-# Keras hands NumPy 2 its variables the old way.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+pytestmark = [
+    # Keras hands NumPy 2 its variables the old way.
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+    pytest.mark.timeout(1800),  # a minute; a busy machine takes many times as long
+]
 
 FOUR = ("eosinophil", "lymphocyte", "monocyte", "neutrophil")
 
