@@ -232,7 +232,7 @@ for name in sys.argv[1:]:
         [sys.executable, "-c", program, *(str(path) for path in tmp_path.iterdir())],
         capture_output=True,
         check=True,
-        timeout=60,
+        timeout=250,
     )
     assert done.stderr == b""
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from helpers import WAIT_S
 
 from edge.health import machine
 
@@ -16,6 +17,7 @@ def silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A machine that tells nothing but what a test writes."""
     monkeypatch.setattr(machine, "SYS", tmp_path / "sys")
     monkeypatch.setattr(machine, "PROC", tmp_path / "proc")
+    monkeypatch.setattr(machine, "VCGENCMD_S", WAIT_S)  # on a busy machine a program may begin late
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     machine.forget()
     yield

@@ -229,7 +229,7 @@ def test_it_needs_no_tensorflow(tmp_path: Path) -> None:
         "from edge.cli import main; main()"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program, "data", str(tmp_path)], capture_output=True, text=True, timeout=100
+        [sys.executable, "-c", program, "data", str(tmp_path)], capture_output=True, text=True, timeout=250
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "No lymphocyte: a model that is trained on this cannot name it" in done.stdout

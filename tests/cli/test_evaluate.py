@@ -138,7 +138,7 @@ def test_without_matplotlib_the_figures_alone_are_missing(data: Path, tmp_path: 
         ],
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=250,
     )
     assert done.returncode == 0
     assert [line for line in done.stderr.splitlines() if "pip install" in line] == [

@@ -104,14 +104,14 @@ def test_a_mistyped_command_is_answered_with_a_near_one(wrong: str, near: str) -
 
 def test_ctrl_c_is_said_in_a_word_and_is_the_status_of_shells() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(60)
+        server.settimeout(250)
         address = f"http://127.0.0.1:{server.getsockname()[1]}/never.jpg"
         program = [sys.executable, "-c", "from edge.cli import main; main()", "classify", address]
         with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
             asks, _ = server.accept()  # it is at work, and waits for an answer that never comes
             with asks:
                 running.send_signal(signal.SIGINT)
-                told = running.communicate(timeout=60)
+                told = running.communicate(timeout=250)
     assert told[1].splitlines()[-1] == "Stopped."
     assert "Traceback" not in told[1]
     assert running.returncode == 130
@@ -129,7 +129,7 @@ def test_no_help_imports_tensorflow_or_anything_slow() -> None:
         [sys.executable, "-c", program, *(" ".join(path) for path in ALL)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=250,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "[]\n", "")
 

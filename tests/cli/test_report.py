@@ -315,5 +315,5 @@ def test_what_makes_a_pdf_is_imported_when_one_is_asked_for() -> None:
         "import edge.report.validation\nimport edge.report.export, edge.report.fhir, edge.report.html\n"
         "print(sorted({'fpdf', 'fontTools', 'PIL', 'matplotlib'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=250)
     assert (done.stdout, done.stderr) == ("[]\n", "")
