@@ -110,18 +110,18 @@ class Daemon:
         self.storage = Storage(store, self.health, turn=self._wait)
         view: View = "field" if source.continuous else reader.view
         self.instrument = Instrument(reader, store, view=view)
+        desk = Desk(store, device=settings.device.name, classes=bundle.classes, target=settings.sample.target)
         self.recorder = Recorder(
             make_counter(settings, reader, continuous=source.continuous),
             reader,
             store,
-            device=settings.device.name,
+            desk=desk,
             thumbnails=settings.mqtt.thumbnails,
             gauges=self.gauges,
             instrument=self.instrument,
             stored=self._stored,
             insist=self.storage.insist,
         )
-        desk = Desk(store, device=settings.device.name, classes=bundle.classes, target=settings.sample.target)
         self.clerk = Clerk(
             desk,
             self.instrument,

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
+from edge.commands.desk import Desk
 from edge.commands.instrument import Instrument
 from edge.config import Thumbnails
 from edge.differential import Sample
@@ -29,7 +30,7 @@ class Recorder:
         counter: frame → cells, each once.
         reader: what the counter reads with.
         store: where they are kept, with their messages in its outbox.
-        device: its name.
+        desk: is told of cells that come to a finished sample; knows the device's name.
         thumbnails: which cells' messages bring their picture.
         gauges: are told what was done.
         instrument: is shown what the camera shows.
@@ -43,7 +44,7 @@ class Recorder:
         reader: Reader,
         store: Store,
         *,
-        device: str,
+        desk: Desk,
         thumbnails: Thumbnails,
         gauges: Gauges,
         instrument: Instrument,
@@ -53,7 +54,7 @@ class Recorder:
         self._counter = counter
         self._reader = reader
         self._store = store
-        self._device = device
+        self._desk = desk
         self._thumbnails = thumbnails
         self._gauges = gauges
         self._instrument = instrument
@@ -69,9 +70,9 @@ class Recorder:
             StoreError: they cannot be stored.
         """
         if self._sample is None or self._sample.id != sample.id:
+            before = self._sample
             self.settle()
-            self._sample = sample
-            self._counter.begin(self._store.keyframes(sample.id), self._store.places(sample.id))
+            self._begin(sample, before)
         with self._gauges.reading():
             reading = self._counter.read(frame)
         self._gauges.read(reading)
@@ -81,17 +82,20 @@ class Recorder:
         if reading.counted or reading.keyframes or isinstance(frame, FileFrame):
             self._keep(sample, reading, frame)
 
-    def settle(self) -> int:
-        """Decide and store what was seen for the sample in hand; what comes next is another slide.
+    def _begin(self, sample: Sample, before: Sample | None) -> None:
+        """Go over to a sample. From one day of the device to the next the slide stays where it is."""
+        keyframes, places = self._store.keyframes(sample.id), self._store.places(sample.id)
+        if not (keyframes or places or before is None or before.named or sample.named):
+            keyframes, places = self._store.keyframes(before.id), self._store.places(before.id)
+        self._counter.begin(keyframes, places)
+        self._sample = sample
 
-        Returns:
-            How many cells were stored.
-        """
+    def settle(self) -> None:
+        """Decide and store what was seen for the sample in hand; what comes next is another slide."""
         counted, sample = self._counter.finish(), self._sample
         self._sample = None
         if sample is not None and (counted or self._untold):
             self._keep(sample, Reading(counted))
-        return len(counted)
 
     def _keep(self, sample: Sample, reading: Reading, frame: Frame | None = None) -> None:
         throttled = machine.conditions() if reading.counted else ()
@@ -111,6 +115,8 @@ class Recorder:
                 write.keyframe(sample.id, keyframe)
             for counted in reading.counted:
                 self._write(write, sample, counted, throttled)
+            if reading.counted:
+                self._desk.counted(write, sample.id, at=datetime.now(UTC))
             if isinstance(frame, FileFrame):
                 write.file_read(frame.key)
 
@@ -133,7 +139,7 @@ class Recorder:
             throttled=throttled,
         )
         message = cell_message(
-            Stamp(self._device, self._store.boot_id, *ticket),
+            Stamp(self._desk.device, self._store.boot_id, *ticket),
             decision,
             sample=sample.id,
             model=model,

@@ -47,10 +47,9 @@ class Bench:
         self.undecided = 0
         self.clerk.open()
 
-    def settle(self) -> int:
+    def settle(self) -> None:
         stored, self.undecided = self.undecided, 0
         self.count(stored)
-        return stored
 
     def count(self, cells: int) -> None:
         sample = self.clerk.running(MORNING)
@@ -58,6 +57,7 @@ class Bench:
             write.sample(sample)
             for _ in range(cells):
                 write.cell(write.ticket(), decided(), sample=sample.id, model="m", model_sha256="ab")
+            self.desk.counted(write, sample.id, at=MORNING)
         self.clerk.counted(sample)
 
     def elsewhere(self, act: str) -> None:

@@ -328,7 +328,7 @@ def test_a_signature_does_not_hold_for_cells_that_came_after_it(desk: Desk) -> N
     signed = sign(desk)
     count(desk, "S-1", "basophil")
     with desk.store.write() as write:
-        desk.counted_late(write, signed, at=LATER)
+        desk.counted(write, signed.id, at=LATER)
     assert (found := desk.store.sample("S-1"))
     assert found.signed_by is None
     last = desk.store.audit("S-1")[-1]

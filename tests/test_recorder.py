@@ -13,6 +13,7 @@ import pytest
 from helpers import MORNING
 
 from edge.assembly import make_reader
+from edge.commands.desk import Desk
 from edge.commands.instrument import Instrument
 from edge.config import Settings, Thumbnails
 from edge.differential import Sample
@@ -61,7 +62,7 @@ def recorder(store: Store, thumbnails: Thumbnails = "all") -> tuple[Recorder, In
         Pictures(reader),
         reader,
         store,
-        device="bench",
+        desk=Desk(store, device="bench", classes=("neutrophil",), target=100),
         thumbnails=thumbnails,
         gauges=Gauges(),
         instrument=instrument,

@@ -35,8 +35,7 @@ class Clerk:
         stamp: makes the stamp of what is published beside the outbox, by its topic.
         prefix: of all topics.
         settle: decides and stores what was seen and not yet decided, for the sample that is running, and
-            forgets the slide; called before another sample becomes the running one. Says how many cells
-            it stored.
+            forgets the slide; called before another sample becomes the running one.
     """
 
     def __init__(
@@ -47,7 +46,7 @@ class Clerk:
         *,
         stamp: Callable[[str], Stamp],
         prefix: str,
-        settle: Callable[[], int],
+        settle: Callable[[], None],
     ) -> None:
         self._desk = desk
         self._store = desk.store
@@ -106,14 +105,10 @@ class Clerk:
         """Go over to the sample that is open now."""
         found, left = self._store.open_sample(), self._running
         if (left and left.id) != (found and found.id):
-            late = self._settle()
+            self._settle()
             self._running = found
             if left is not None:
                 log.info("sample %s is finished", left.id)
-                ended = self._store.sample(left.id)
-                if late and ended is not None:  # what was said of it when it was finished lacks these cells
-                    with self._store.write() as write:
-                        self._desk.counted_late(write, ended, at=datetime.now(UTC))
             if found is not None:
                 log.info("sample %s has begun", found.id)
                 self._shown = found

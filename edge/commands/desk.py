@@ -209,11 +209,15 @@ class Desk:
         self.say(write, open_again, "sample/finished")
         return open_again
 
-    def counted_late(self, write: Writer, sample: Sample, *, at: datetime) -> None:
-        """Say a finished sample's result again: cells that were in view at the finish were decided after it.
+    def counted(self, write: Writer, name: str, *, at: datetime) -> None:
+        """Cells of a sample were stored, in this transaction.
 
-        Somebody who signed in between did not see them: the signature does not hold.
+        Where somebody has finished it, they were in view then and are decided now: the result is said again. Whoever
+        signed in between did not see them: the signature does not hold.
         """
+        sample = self._sample(name)
+        if sample.finished_at is None:
+            return
         if sample.signed_by is not None:
             write.sample_signed(sample.id, by=None, at=None)
             write.audit(
