@@ -25,11 +25,14 @@ ACCEPTANCE_ROOT = "LEUKOSCOPE_ACCEPTANCE_ROOT"
 def make(target: str, **variables: str) -> subprocess.CompletedProcess[str]:
     given = [f"{name}={value}" for name, value in variables.items()]
     command = ["make", "--no-print-directory", target, f"PYTHON={sys.executable}", *given]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=540)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1500)
 
 
 def files(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+pytestmark = pytest.mark.timeout(3600)  # seconds, without an index at hand or on a busy machine many minutes
 
 
 @pytest.fixture
@@ -143,7 +146,6 @@ def test_what_is_installed_below_a_folder_is_in_its_place_and_goes_again(
     assert not {path for path in files(image) if not (image / path).is_dir()}
 
 
-@pytest.mark.timeout(1200)
 def test_a_real_systemd_starts_watches_and_stops_it() -> None:
     root = os.environ.get(ACCEPTANCE_ROOT)
     if root is None:

@@ -16,7 +16,11 @@ from edge.inference.bundle import DEFAULT_MODEL
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("edge", "models", "convert", "dashboard", "fleet")
-INSTALL_S = 600
+INSTALL_S = 1500
+
+pytestmark = pytest.mark.timeout(
+    2 * INSTALL_S
+)  # a minute, without an index at hand or on a busy machine many
 
 
 def run(*command: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
