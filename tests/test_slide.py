@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from moving import HEIGHT, WIDTH, view
 
+from edge.counting import slide as module
 from edge.counting.slide import Fix, Link, SlideMap
 from edge.records import Keyframe, Place
 from edge.vision.register import Print
@@ -119,3 +120,15 @@ def test_a_link_moves_only_its_own_region() -> None:
     link = Link(2, 0, 10, -5)
     assert link(Place(2, 1, 1)) == (0, 11, -4)
     assert link(Place(1, 1, 1)) == (1, 1, 1)
+
+
+def test_a_day_of_many_slides_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A frame that follows from nothing is compared with every keyframe: with ten thousand that takes half a minute."""
+    monkeypatch.setattr(module, "KEYFRAMES_KEPT", 12)
+    slide = SlideMap()
+    for seed in range(1, 5):
+        go(slide, line((0, 100), (840, 100), 8), seed)
+        assert len(slide._keyframes) <= 12
+    go(slide, [(0, 0)], seed=9)
+    assert go(slide, [(840, 100)], seed=4)[0].keyframes == (), "the newest are known"
+    assert go(slide, [(0, 100)], seed=1)[0].keyframes, "the oldest are not"

@@ -25,6 +25,10 @@ _KNOWN, _KNOWN_OVERLAP = (
 )  # among many keyframes chance has more opportunity than between two frames
 _SURE, _SURE_OVERLAP = 0.9, 0.3  # a keyframe so much alike need not be compared with others
 
+KEYFRAMES_KEPT = 1_000
+"""About 15 MB in the database; a smear of 400 white cells takes some 300 fields. Beyond it the oldest are forgotten: a
+frame that follows from nothing is compared with all of them, which takes the device seconds."""
+
 
 class Link(NamedTuple):
     """Two regions are one: a place of `region` is that of `into` with x and y added."""
@@ -112,6 +116,7 @@ class SlideMap:
             return Fix(place, (), None)
         keyframe = Keyframe(*place, picture.image)
         self._keyframes.append(keyframe)
+        del self._keyframes[:-KEYFRAMES_KEPT]
         return self._linked(picture, keyframe)
 
     def _set_right(self, picture: Print) -> Place | None:

@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from edge.counting.slide import KEYFRAMES_KEPT
 from edge.differential import Sample
 from edge.records import Decision, Keyframe, Place
 from edge.sources.base import FileKey
@@ -17,8 +18,6 @@ from edge.wire.thumbnail import jpeg
 
 CROPS_KEPT = 20_000
 """Pictures of cells are kept for the newest cells only: about 100 MB of 5 kB each."""
-KEYFRAMES_KEPT = 1_000
-"""About 15 MB; a smear of 400 white cells takes some 300 fields."""
 ANSWERS_KEPT = 1_000
 """Commands whose repetition is recognised."""
 
