@@ -122,7 +122,7 @@ def command(
         say(f"reading {model}")
         original = load(model, outputs, normalization, allowed=allow_custom, size=size)
         for note in original.notes:
-            say(f"note: {note}")
+            say(f"Note: {note}")
         into = output or Path(f"{original.architecture}-{quantization}")
         order = Order(
             into.resolve().name,
@@ -174,7 +174,7 @@ def _summary(bundle: Bundle, comparison: Comparison) -> Iterator[str]:
                 f"{row['site']} ({row['split']}): {row['cells']:,} cells, {row['right']:.1f} % right, "
                 f"{row['accepted']:.1f} % accepted, {row['accepted_wrong']:.1f} % accepted and wrong"
             )
-    yield f"next: leukoscope evaluate {bundle.directory} --data FOLDER, with pictures that it was not trained on"
+    yield f"Next: leukoscope evaluate {bundle.directory} --data FOLDER, with pictures that it was not trained on"
 
 
 def _trained_on(model: Path) -> tuple[str, ...]:

@@ -110,6 +110,12 @@ def command(
             seen = examine(folders, known, split_by, progress.step)
         items = seen.items
         click.echo(brief(seen), err=True, nl=False)
+        for side in ("train", "validation"):
+            if not any(item.split == side for item in items):
+                raise DataError(
+                    f"none of {len(items)} labelled pictures is on the {side} side of the split: of few pictures, "
+                    "--split-by class takes exact shares; else add more"
+                )
         if len(seen.absent) < len(CLASSES) - 1:  # nothing can be told apart with less than two
             plan = replace(plan, classes=tuple(name for name in CLASSES if name not in seen.absent))
         into = folder(output)
@@ -120,7 +126,11 @@ def command(
             cut([item for item in items if item.split == side], plan.size, match_stain=plan.match_stain)
             for side in ("train", "validation")
         )
-        model = train(plan, training, validation, into, lambda line: click.echo(line, err=True))
+        try:
+            model = train(plan, training, validation, into, lambda line: click.echo(line, err=True))
+        except KeyboardInterrupt:
+            click.echo("\nThe same command goes on after the last finished epoch.", err=True)
+            raise
         draw_curves(into / "history.json", into / "curves.png")
         result = outcome(into, plan)
         (into / "summary.txt").write_text(result + "\n", "utf-8")
@@ -132,6 +142,7 @@ def command(
 def _note_split(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     """Write which picture is on which side of the split; a training goes on with the same ones only."""
     text = json.dumps(rows, indent=0)
-    if path.exists() and path.read_text("utf-8") != text:
+    begun = (path.parent / "checkpoint").exists() or (path.parent / "model.keras").exists()
+    if begun and path.exists() and path.read_text("utf-8") != text:
         raise DataError(f"{path.parent} holds a training on other pictures; choose another --output")
     path.write_text(text, "utf-8")

@@ -108,7 +108,7 @@ def test_a_trained_model_becomes_a_bundle_that_classifies(data: Path, tmp_path: 
         f"gate passed: 100.00% of {7 * NEEDED['validation'] * 2} crops get the same class"
     )
     assert re.match(r"here \(test\): 10 cells, \d+\.\d % right, .* accepted, .* accepted and wrong$", here)
-    assert following.startswith(f"next: leukoscope evaluate {bundle.directory} --data ")
+    assert following.startswith(f"Next: leukoscope evaluate {bundle.directory} --data ")
     assert (bundle.name, bundle.classes, bundle.manifest.others) == ("cnn-here", CLASSES, (OTHER,))
     assert bundle.manifest.record["trained_on"] == ["here"]
     verified = leukoscope("models", "verify", tmp_path / "cnn-here")
