@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import WAIT_S
 from stand import PASSWORD, Stand, running_stand
 
 CHROMIUM = os.environ.get("LEUKOSCOPE_CHROMIUM", "/usr/bin/chromium")
@@ -92,7 +93,7 @@ def new_page(browser: Any, watch: Watch) -> Iterator[Callable[..., Any]]:
 
     def make(**options: Any) -> Any:
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(1000 * WAIT_S)
         contexts.append(context)
         page = context.new_page()
         watch.follow(page)

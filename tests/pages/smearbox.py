@@ -56,7 +56,8 @@ class Box:
                 (picture if turn is None else picture.transpose(turn)).save(scratch, quality=95)
                 scratch.rename(self.folder / name)
         wanted = turns * len(pictures)
-        until(lambda: mirror.count(self.name, sample) >= wanted, "all pictures were read")
+        while (here := mirror.count(self.name, sample)) < wanted:
+            until(lambda here=here: mirror.count(self.name, sample) > here, f"another than {here} was read")  # type: ignore[misc]
         until(lambda: not mirror.missing(self.name), "all of it arrived")
         return mirror
 
@@ -75,7 +76,8 @@ class Box:
 
 def tell(stand: Stand, device: str, command: str, **payload: object) -> None:
     """Have the device do something, through the dashboard's link, and see that it does."""
-    answer = in_loop(stand, stand.server.services.link.command(device, command, payload))
+    link = stand.server.services.link
+    answer = in_loop(stand, link.command(device, command, payload, timeout_s=WAIT_S))
     assert answer.ok, answer
 
 
@@ -83,7 +85,7 @@ def in_loop(stand: Stand, work: Coroutine[Any, Any, Any]) -> Any:
     """Wait for something in the dashboard's event loop."""
     loop = stand.server.services.link._loop
     assert loop is not None
-    return asyncio.run_coroutine_threadsafe(work, loop).result(WAIT_S)
+    return asyncio.run_coroutine_threadsafe(work, loop).result(2 * WAIT_S)
 
 
 @contextmanager
@@ -110,7 +112,12 @@ def running_box(stand: Stand, name: str = "bench-1") -> Iterator[Box]:
     thread.start()
     try:
         mirror = stand.server.services.mirror
-        until(lambda: mirror.device(name) is not None, "the device is online")
+
+        def state() -> str:
+            found = mirror.device(name)
+            return found.status.state if found and found.status else ""
+
+        until(lambda: state() == "online", "the device is online, and listens to commands")
         yield Box(daemon, folder, settings.store.path, name)
     finally:
         daemon.stop()

@@ -19,6 +19,8 @@ from edge.assembly import make_reader
 from edge.daemon import Daemon
 from edge.inference.bundle import Bundle
 from edge.mqtt.broker import PrivateBroker
+from edge.records import Frame
+from edge.sources.base import SourceEnded
 from edge.sources.slide_scan import SlideSettings
 from edge.sources.virtual_slide import VirtualSlide
 from edge.store import Store
@@ -27,6 +29,34 @@ from edge.witness import Unending
 PASSWORD = "correct horse battery"
 PEOPLE = {"Vera": Role.VIEW, "Rita": Role.REVIEW, "Ada": Role.ADMINISTER}
 QUICK_HASHER = PasswordHasher(time_cost=1, memory_cost=1024, parallelism=1)
+
+
+class Slide(VirtualSlide):
+    """A slide that notes when it has been shown wholly, and can be made to wait.
+
+    Attributes:
+        goes_on: while it is not set, no field is shown.
+        shown: how many fields were.
+        ended: there are no more.
+    """
+
+    def __init__(self, settings: SlideSettings) -> None:
+        super().__init__(settings)
+        self.goes_on, self.ended = threading.Event(), threading.Event()
+        self.goes_on.set()
+        self.shown = 0
+
+    def read(self, timeout_s: float) -> Frame | None:
+        """The next field."""
+        if not self.goes_on.wait(timeout_s):
+            return None
+        try:
+            frame = super().read(timeout_s)
+        except SourceEnded:
+            self.ended.set()
+            raise
+        self.shown += frame is not None
+        return frame
 
 
 @dataclass
@@ -39,6 +69,7 @@ class Stand:
         folder: for all of it; the device's database is `device.sqlite`.
         device: the device's name.
         daemon: the device; None where there is none.
+        slide: what the device looks at; None where it is none.
     """
 
     broker: PrivateBroker
@@ -46,6 +77,7 @@ class Stand:
     folder: Path
     device: str
     daemon: Daemon | None = None
+    slide: Slide | None = None
 
     @property
     def address(self) -> str:
@@ -68,9 +100,18 @@ def running_server(settings: told.Settings, *, people: bool = True) -> Iterator[
 
 @contextmanager
 def running_device(
-    broker: PrivateBroker, folder: Path, *, name: str = "bench-1", cells: int = 40, interval_s: float = 0.1
-) -> Iterator[Daemon]:
-    """A daemon on a virtual slide, in a thread; it stays on the broker when the slide is read."""
+    broker: PrivateBroker,
+    folder: Path,
+    *,
+    name: str = "bench-1",
+    cells: int = 40,
+    interval_s: float = 0.1,
+    waits: bool = False,
+) -> Iterator[tuple[Daemon, Slide]]:
+    """A daemon on a virtual slide, in a thread; it stays on the broker when the slide is read.
+
+    `waits`: no field is shown before the test lets the slide go on.
+    """
     settings = config.Settings(
         source=config.VirtualSlideSettings(kind="virtual_slide", cells=cells, interval_s=interval_s),
         device=config.Device(name=name),
@@ -78,7 +119,9 @@ def running_device(
         store=config.Store(path=folder / "device.sqlite"),
     )
     bundle = Bundle.load(settings.model.name)
-    slide = VirtualSlide(SlideSettings(seed=1, cells=cells, interval_s=interval_s))
+    slide = Slide(SlideSettings(seed=1, cells=cells, interval_s=interval_s))
+    if waits:
+        slide.goes_on.clear()
     daemon = Daemon(
         settings,
         store=Store(settings.store.path),
@@ -89,8 +132,9 @@ def running_device(
     thread = threading.Thread(target=daemon.run, name="device")
     thread.start()
     try:
-        yield daemon
+        yield daemon, slide
     finally:
+        slide.goes_on.set()
         daemon.stop()
         thread.join(WAIT_S)
 
@@ -114,6 +158,7 @@ def running_stand(
     device: bool = True,
     cells: int = 40,
     interval_s: float = 0.1,
+    waits: bool = False,
 ) -> Iterator[Stand]:
     """Broker, dashboard and, if wanted, a device, all of them real."""
     with ExitStack() as stack:
@@ -123,7 +168,7 @@ def running_stand(
         until(lambda: server.services.link.state.connected, "the dashboard is connected to the broker")
         stand = Stand(broker, server, folder, "bench-1")
         if device:
-            stand.daemon = stack.enter_context(
-                running_device(broker, folder, cells=cells, interval_s=interval_s)
+            stand.daemon, stand.slide = stack.enter_context(
+                running_device(broker, folder, cells=cells, interval_s=interval_s, waits=waits)
             )
         yield stand
