@@ -119,10 +119,9 @@ def read_wholly(stand: Stand) -> int:
     assert stand.slide is not None
     assert stand.daemon is not None
     slide, daemon, services = stand.slide, stand.daemon, stand.server.services
-    shown = 0
     while not slide.ended.is_set():
-        until(lambda: slide.ended.is_set() or slide.shown > shown, "the slide goes on")
-        shown = slide.shown
+        before = slide.shown
+        until(lambda before=before: slide.ended.is_set() or slide.shown > before, "the slide goes on")  # type: ignore[misc]
     until(lambda: daemon.gauges.frames == slide.shown, "all fields were read")
     # A command is answered when what the device does is done: the last field's cells are stored then.
     in_loop(stand, services.link.command(stand.device, "snapshot", {}, timeout_s=WAIT_S))
