@@ -97,7 +97,13 @@ def test_what_changes_while_a_page_is_on_its_way_is_told_to_it() -> None:
         assert not hub.listen(hub.now)._news.is_set(), "who knows everything is told nothing"
         await tell(*(f"c-{number}" for number in range(WAITING)))
         name, _, links = hub.now.split(".")
-        for since in (f"{name}.1.{links}", f"{name}.999999.{links}", "elsewhere.1.0", "nonsense", f"{name}.1"):
+        for since in (
+            f"{name}.1.{links}",
+            f"{name}.999999.{links}",
+            "elsewhere.1.0",
+            "nonsense",
+            f"{name}.1",
+        ):
             assert await following(hub.listen(since).events()) == ("reload", {}), since
 
     run(scene)
