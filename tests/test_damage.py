@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 import shutil
 import sqlite3
+import subprocess
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +15,7 @@ import pytest
 from helpers import MORNING, decided
 
 from edge.differential import Sample
-from edge.errors import StoreDamaged
+from edge.errors import StoreDamaged, StoreUnavailable
 from edge.records import Reason
 from edge.sources.base import FileKey
 from edge.store import Store, Ticket, damage
@@ -252,3 +254,46 @@ def test_beside_the_daemon_a_damaged_database_is_named_and_left_alone(path: Path
         Store(path, shared=True).open()
     assert path.read_bytes() == before
     assert not damage.is_marked(path)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of sixteen megabytes."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(place)], capture_output=True, text=True
+    )
+    if mount.returncode:
+        pytest.skip(f"no small disk can be mounted here: {mount.stderr.strip()}")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+def test_on_a_disk_that_fills_up_nothing_is_exchanged_before_it_is_whole(path: Path, disk: Path) -> None:
+    """Room for the new database's log is none for the database: what does not fit must be noticed."""
+    with Store(path) as store:
+        keep(store, 6 * CELLS)
+    refused = 0
+    for room in range(4, 40, 2):  # tenths of the damaged database's size
+        folder = disk / str(room)
+        folder.mkdir()
+        cramped = folder / path.name
+        shutil.copy(path, cramped)
+        overwrite(cramped, pages_of(path, "crops")[3], bytes(PAGE_BYTES))
+        ballast = folder / "ballast"
+        ballast.write_bytes(bytes(shutil.disk_usage(disk).free - room * path.stat().st_size // 10))
+        try:
+            with Store(cramped) as store:
+                assert store.replaced is not None
+                assert len(store.cells_of(SAMPLE.id)) == 7 * CELLS, f"with {room / 10} times its room"
+        except StoreUnavailable:
+            refused += 1
+            assert damage.is_marked(cramped)
+            ballast.unlink()
+            with Store(cramped) as store:
+                assert len(store.cells_of(SAMPLE.id)) == 7 * CELLS, "and it is done again when there is room"
+        shutil.rmtree(folder)
+    assert 1 < refused < 18, "it was tried on either side of what it needs"

@@ -127,6 +127,10 @@ def _take_over(old_path: Path, new_path: Path) -> tuple[int, tuple[str, ...]]:
         closing(sqlite3.connect(f"file:{old_path}?mode=ro", uri=True)) as old,
         closing(sqlite3.connect(new_path, isolation_level=None)) as new,
     ):
+        # Without a log beside it: what is committed must be in the file itself, which alone gets the old one's name.
+        # SQLite does not say where a full disk keeps a log from being brought into its file.
+        if _one(new, "PRAGMA journal_mode = DELETE") != "delete":
+            raise sqlite3.OperationalError(f"{new_path} cannot be written without a log")
         new.execute("BEGIN IMMEDIATE")
         triggers = new.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
         for name, _ in triggers:
