@@ -297,3 +297,25 @@ def test_on_a_disk_that_fills_up_nothing_is_exchanged_before_it_is_whole(path: P
                 assert len(store.cells_of(SAMPLE.id)) == 7 * CELLS, "and it is done again when there is room"
         shutil.rmtree(folder)
     assert 1 < refused < 18, "it was tried on either side of what it needs"
+
+
+@pytest.mark.parametrize(("boot", "seq"), [("'3'", "'many'"), ("NULL", "X'00'"), ("1e300", "-7")])
+def test_numbers_that_are_none_are_no_reason_to_start_for_ever(path: Path, boot: str, seq: str) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP TABLE meta")
+        connection.execute("CREATE TABLE meta (only, store_id, boot, seq, nonce)")
+        connection.execute(f"INSERT INTO meta VALUES (1, X'FF', {boot}, {seq}, 'abc')")
+        connection.commit()
+    damage.mark(path, "as found")
+    with Store(path) as store:
+        assert store.last_seq == CELLS
+        assert store.boot_id.split("-")[0] == store.cells_of(SAMPLE.id)[0].id.split("-")[0]
+
+
+def test_a_damaged_database_may_lie_anywhere(path: Path) -> None:
+    odd = path.with_name("50% of #1?mode=memory")
+    odd.mkdir()
+    path = path.rename(odd / path.name)
+    damage.mark(path, "as found")
+    with Store(path) as store:
+        assert len(store.cells_of(SAMPLE.id)) == CELLS

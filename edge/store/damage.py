@@ -124,7 +124,7 @@ def _take_over(old_path: Path, new_path: Path) -> tuple[int, tuple[str, ...]]:
     """Copy every row that can be read and understood; all of it is one transaction."""
     taken, unread = 0, []
     with (
-        closing(sqlite3.connect(f"file:{old_path}?mode=ro", uri=True)) as old,
+        closing(sqlite3.connect(f"{old_path.absolute().as_uri()}?mode=ro", uri=True)) as old,
         closing(sqlite3.connect(new_path, isolation_level=None)) as new,
     ):
         # Without a log beside it: what is committed must be in the file itself, which alone gets the old one's name.
@@ -225,8 +225,10 @@ def _mend(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
     newest = new.execute("SELECT id FROM cells ORDER BY seq DESC LIMIT 1").fetchone()
     store_id, boot = newest[0].split("-")[0] if newest else _one(new, "SELECT store_id FROM meta"), 0
     with suppress(*_ILLEGIBLE):
-        store_id, boot, seq = old.execute("SELECT store_id, boot, seq FROM meta").fetchone()
-        highest.append(seq)
+        for name, starts, seq in old.execute("SELECT store_id, boot, seq FROM meta").fetchmany(1):
+            store_id = name if isinstance(name, str) and name else store_id
+            boot = starts if isinstance(starts, int) and 0 <= starts < FARTHEST else boot
+            highest += [seq] if isinstance(seq, int) and seq < FARTHEST else []
     new.execute("UPDATE meta SET store_id = ?, boot = ?, seq = ?", (store_id, boot + 1, max(highest)))
     # A cell is never given up for its sample's sake.
     new.execute(
