@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
@@ -60,7 +61,7 @@ class Spool:
         self._at = self._began = 0
 
     def begin(self) -> None:
-        """Begin a picture; what was begun and not ended is left where it is, and nothing leads to it."""
+        """Begin a picture."""
         if self._file is None:
             self._file = self._path.open("xb")
         self._began = self._at
@@ -75,6 +76,13 @@ class Spool:
         assert self._file is not None
         self._file.flush()
         return Slice(self._path, self._began, self._at - self._began)
+
+    def drop(self) -> None:
+        """Forget what came since the last `begin`: it takes no room on the disk."""
+        assert self._file is not None
+        self._file.seek(self._began)
+        self._file.truncate()
+        self._at = self._began
 
     def put(self, data: bytes) -> Slice:
         """A picture at once."""
@@ -171,8 +179,8 @@ class Parcels:
         await self._has(min(4, parcel.size))
         archive = bytes(self._held[:4]) in ZIP_MAGIC
         into = Spool(next(apart)) if archive else spool
+        into.begin()
         try:
-            into.begin()
             left = parcel.size
             while left:
                 if not self._held and not await self._more():
@@ -181,6 +189,10 @@ class Parcels:
                 into.add(part)
                 left -= len(part)
             return into.end(), archive
+        except BaseException:
+            # Whoever breaks off again and again must not fill the disk.
+            into.drop()
+            raise
         finally:
             if archive:
                 into.close()
@@ -222,7 +234,7 @@ class Unpacked:
     """
 
     def __init__(self, archive: Path, name: str, spool: Spool, *, largest: int, expanded: int) -> None:
-        _check_directory(archive, name)
+        check_directory(archive, name)
         opened = Archive(archive, name, largest=largest, expanded=expanded)
         if not len(opened):
             raise InputError(f"{name} holds no pictures: they are known by names such as .jpg and .png")
@@ -239,11 +251,12 @@ class Unpacked:
             yield name, self._spool.put(content)
 
 
-def _check_directory(archive: Path, name: str) -> None:
+def check_directory(archive: Path, name: str) -> None:
     """Refuse a ZIP whose list of entries alone would fill the memory: it is read as a whole before anything else.
 
     Its size stands in the last record but for a comment; ZIP64's, which is for more entries than are allowed here
-    or for larger files, counts before that and is refused (APPNOTE 4.3.14 to 4.3.16).
+    or for larger files, counts before that and is refused (APPNOTE 4.3.14 to 4.3.16). Which record is the last is
+    a matter of opinion where one seems to lie within another, so whatever might be one must do.
 
     Raises:
         InputTooLarge: it would.
@@ -252,9 +265,10 @@ def _check_directory(archive: Path, name: str) -> None:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - _ZIP_END - 0xFFFF - _ZIP64_LOCATOR))
         tail = file.read()
-    at = tail.rfind(b"PK\x05\x06")
-    if at < 0 or at + _ZIP_END > len(tail):
-        return  # damaged, as `Archive` will say
-    is_64 = tail[max(0, at - _ZIP64_LOCATOR) : at].startswith(b"PK\x06\x07")
-    if is_64 or int.from_bytes(tail[at + 12 : at + 16], "little") > _LARGEST_DIRECTORY:
-        raise InputTooLarge(f"{name} holds too many files: split it")
+    for found in re.finditer(rb"(?=PK\x05\x06)", tail):
+        at = found.start()
+        if at + _ZIP_END > len(tail):
+            break
+        is_64 = tail[max(0, at - _ZIP64_LOCATOR) : at].startswith(b"PK\x06\x07")
+        if is_64 or int.from_bytes(tail[at + 12 : at + 16], "little") > _LARGEST_DIRECTORY:
+            raise InputTooLarge(f"{name} holds too many files: split it")

@@ -15,19 +15,18 @@ from dashboard.upload.found import Found, label_of
 from dashboard.upload.intake import Slice
 from dashboard.upload.limits import UploadLimits
 from dashboard.upload.models import Model
-from dashboard.upload.reader import ReaderDied, Readers
+from dashboard.upload.reader import AT_ONCE, ReaderDied, Readers
 from dashboard.upload.rows import Picture, Row
-from dashboard.upload.taking import Taking
+from dashboard.upload.taking import House, Taking
 from edge.datasets.labels import Labels
 from edge.errors import BundleError, InputError
-from edge.pictures.parallel import cores
 from edge.records import View
 
 State = Literal["open", "reading", "done", "stopped", "failed"]
 """open: more may come; reading: all came; the rest is over."""
 
-IN_FLIGHT: Final = 8
-"""Pictures given to the reader at one time, for each core: it never waits, and little is lost if it dies."""
+MOST_VIEWS: Final = 200
+"""Whole pictures that are kept as JPEGs to look at; those looked at longest ago make room."""
 
 
 class Job:
@@ -39,6 +38,7 @@ class Job:
         model: reads it.
         folder: for its files; removed with it.
         limits: what it may hold.
+        house: what it shares with all others.
         view: how pictures are to be taken.
         um_per_pixel: the calibrated scale, or None to read it off the red cells.
 
@@ -60,6 +60,7 @@ class Job:
         model: Model,
         folder: Path,
         limits: UploadLimits,
+        house: House,
         *,
         view: View = "auto",
         um_per_pixel: float | None = None,
@@ -77,12 +78,13 @@ class Job:
         self.used_at = time.monotonic()
         self._limits = limits
         self._folder = folder
-        self._taking = Taking(folder / "in", limits, self)
+        self._taking = Taking(folder / "in", limits, self, house)
         self._queue: asyncio.Queue[Picture] = asyncio.Queue()
         self._reading: asyncio.Task[None] | None = None
         self._taking_in = 0
         self._began = 0.0
         self._cells = 0
+        self._views: dict[int, Path] = {}
         self._changed = asyncio.Event()
 
     # -- taking in ---------------------------------------------------------------------------------------
@@ -169,7 +171,7 @@ class Job:
             async with readers.reader(self.model.directory) as reader, asyncio.TaskGroup() as group:
                 await reader.warm()
                 careful = Careful(reader)
-                hands = [group.create_task(self._hand(careful)) for _ in range(IN_FLIGHT * cores())]
+                hands = [group.create_task(self._hand(careful)) for _ in range(AT_ONCE)]
                 while self.state == "open" or self._taking_in:
                     await self._changed.wait()
                     self._changed.clear()
@@ -288,9 +290,12 @@ class Job:
         path = self._folder / "views" / f"{number}.jpg"
         if picture.size is None:
             raise InputError(f"{picture.name} was not read")
-        if not path.is_file():
+        if number not in self._views:
             async with readers.reader(self.model.directory) as reader:
                 await reader.ask(do="view", into=str(path), **self._what(picture))
+        self._views[number] = self._views.pop(number, path)
+        while len(self._views) > MOST_VIEWS:  # they are not counted as the visitor's bytes, and made again
+            self._views.pop(next(iter(self._views))).unlink(missing_ok=True)
         return path
 
     async def over(self, wait_s: float) -> None:

@@ -19,6 +19,8 @@ from edge.errors import InputError, InputTooLarge, LeukoscopeError
 from edge.inference.bundle import DEFAULT_MODEL
 from edge.records import View
 
+FETCHES: Final = 2
+"""Addresses that are fetched at one time: each has a whole file in memory, and a thread that others want too."""
 SWEEP_S: Final = 30.0
 READER_S: Final = 600.0
 """A process that read nothing for so long is ended; the next visitor's starts anew."""
@@ -32,12 +34,16 @@ class Uploads:
     Args:
         folder: for files of jobs, emptied at the start; uploaded models stay in it.
         limits: what is allowed.
+
+    Attributes:
+        fetching: lets through so many fetches at one time.
     """
 
     def __init__(self, folder: Path, limits: UploadLimits) -> None:
         self.limits = limits
         self.shelf = Shelf(folder / "models", limits.models)
         self.readers = Readers(limits.answer_s)
+        self.fetching = asyncio.Semaphore(FETCHES)
         self._folder = folder / "jobs"
         self._jobs: dict[str, Job] = {}
         self._sweeping: asyncio.Task[None] | None = None
@@ -80,7 +86,9 @@ class Uploads:
         """
         await self._make_room(owner)
         key = secrets.token_urlsafe(16)
-        job = Job(key, owner, model, self._folder / key, self.limits, view=view, um_per_pixel=um_per_pixel)
+        job = Job(
+            key, owner, model, self._folder / key, self.limits, self, view=view, um_per_pixel=um_per_pixel
+        )
         job.begin(self.readers)
         self._jobs[key] = job
         return job
@@ -127,15 +135,14 @@ class Uploads:
             raise InputTooLarge("There is no room for more uploads now: remove one, or try again later")
 
     async def _make_room(self, owner: str) -> None:
-        self.room(0)
-        own = [job for job in self._jobs.values() if job.owner == owner]
-        if len(own) >= self.limits.jobs_a_user:
+        while len(own := self.of(owner)) >= self.limits.jobs_a_user:
             idle = [job for job in own if job.state not in ("open", "reading")]
             if not idle:
                 raise InputTooLarge(
                     f"{len(own)} of your uploads are still being read: wait for one, or stop one"
                 )
             await self._forget(min(idle, key=lambda job: job.used_at))
+        self.room(0)
         if len(self._jobs) >= self.limits.jobs:
             raise InputTooLarge("Too many uploads are kept for others now: try again later")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import re
 import secrets
 import shutil
@@ -13,11 +14,14 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from dashboard.upload import sandbox
-from edge.errors import BundleError
+from dashboard.upload.intake import check_directory
+from edge.errors import BundleError, InputTooLarge
 from edge.inference.bundle import DEFAULT_MODEL, zoo
 
 CHECK_S: Final = 60.0
 CONVERT_S: Final = 600.0
+
+log = logging.getLogger(__name__)
 
 _OWN: Final = re.compile(r"own-[0-9a-f]{16}")
 
@@ -76,10 +80,13 @@ class Shelf:
                 key, manifest.name, directory, manifest.classes, True, manifest.threshold, manifest.sha256
             )
         for directory in self._folder.glob("*") if self._folder.is_dir() else ():
-            record = directory / "shelf.json"
-            if _OWN.fullmatch(directory.name) and record.is_file():
-                self._own[directory.name] = _model(directory, json.loads(record.read_text("utf-8")))
-            else:
+            try:
+                if not _OWN.fullmatch(directory.name):
+                    raise ValueError(f"{directory} is none of ours")
+                found = json.loads((directory / "shelf.json").read_text("utf-8"))
+                self._own[directory.name] = _model(directory, found)
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                log.warning("%s is removed, as it is no whole model: %s", directory, error)
                 shutil.rmtree(directory, ignore_errors=True)
 
     def all(self) -> tuple[Model, ...]:
@@ -112,7 +119,9 @@ class Shelf:
         """
         if len(self._own) >= self._most:
             raise BundleError(f"{self._most} uploaded models are kept at most: remove one first")
-        kind = kind_of(file)
+        kind = await asyncio.to_thread(kind_of, file)
+        if "\0" in "".join((name, *classes, scaling)):
+            raise BundleError("A name holds a character that no name has")
         self._folder.mkdir(parents=True, exist_ok=True)
         key = f"own-{secrets.token_hex(8)}"
         directory = self._folder / key
@@ -122,7 +131,9 @@ class Shelf:
             if kind == "keras":
                 await _run(("dashboard.upload.keras", *said), CONVERT_S)
             found = await _run(("dashboard.upload.check", kind, *said), CHECK_S)
-            (directory / "shelf.json").write_text(json.dumps(found), "utf-8")
+            part = directory / "shelf.json.part"
+            part.write_text(json.dumps(found), "utf-8")
+            part.replace(directory / "shelf.json")
             self._own[key] = _model(directory, found)
         except BaseException:
             shutil.rmtree(directory, ignore_errors=True)
@@ -173,6 +184,10 @@ def kind_of(file: Path) -> Literal["bundle", "tflite", "keras"]:
     if start == b"\x89HDF\r\n\x1a\n":
         return "keras"
     if start[:4] == b"PK\x03\x04":
+        try:
+            check_directory(file, "The ZIP")
+        except InputTooLarge as error:
+            raise BundleError(str(error)) from error
         with (
             contextlib.suppress(zipfile.BadZipFile, ValueError, NotImplementedError, OSError),
             zipfile.ZipFile(file) as archive,

@@ -12,9 +12,13 @@ from typing import Any, Final
 
 from dashboard.upload import sandbox
 from edge.errors import BundleError, InputError, LeukoscopeError
+from edge.pictures.parallel import cores
 
 START_S: Final = 60.0
 """How long a process may take until its model is loaded, on a busy small board too."""
+
+AT_ONCE: Final = 8 * cores()
+"""Requests given to a process at one time: it never waits, and what it has not begun does not count as its time."""
 
 _LINE: Final = 16 * 2**20  # bytes of an answer: a picture with thousands of cells has a few
 
@@ -41,6 +45,7 @@ class Reader:
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._numbers = itertools.count()
         self._starting = asyncio.Lock()
+        self._turns = asyncio.Semaphore(AT_ONCE)
         self.used_at = 0.0
 
     async def warm(self) -> None:
@@ -56,12 +61,16 @@ class Reader:
                 await self._start()
 
     async def ask(self, **request: object) -> dict[str, Any]:
-        """Have something done.
+        """Have something done, in turn with all who ask.
 
         Raises:
             InputError: the picture cannot be read; the text says why.
             ReaderDied: the process died over this request or another one of the same moment.
         """
+        async with self._turns:
+            return await self._ask(request)
+
+    async def _ask(self, request: dict[str, object]) -> dict[str, Any]:
         await self.warm()
         process, waiting = self._process, self._waiting
         assert process is not None and process.stdin is not None
@@ -89,9 +98,13 @@ class Reader:
 
     async def close(self) -> None:
         """End the process."""
-        if self._process is not None:
-            self._kill(self._process)
-            await self._process.wait()
+        if (process := self._process) is not None:
+            assert process.stdin is not None
+            self._kill(process)
+            await process.wait()
+            process.stdin.close()
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                await process.stdin.wait_closed()
         if self._listening is not None:
             await self._listening
 
@@ -110,6 +123,7 @@ class Reader:
                 first = await process.stdout.readline()
         except BaseException as error:
             self._kill(process)
+            await process.communicate()  # nobody listens to it: its pipes are closed here
             if isinstance(error, TimeoutError):
                 raise ReaderDied(f"the reading process did not start within {START_S:.0f} s") from error
             raise
@@ -169,12 +183,15 @@ class Readers:
         """A model's reader, which stays as long as the block runs."""
         if directory not in self._readers:
             await self._make_room()
-            self._readers[directory] = Reader(directory, self._answer_s)
+        # Another may have come for the same model meanwhile: a second process would be nobody's to end.
+        reader = self._readers.setdefault(directory, Reader(directory, self._answer_s))
         self._users[directory] = self._users.get(directory, 0) + 1
         try:
-            yield self._readers[directory]
+            yield reader
         finally:
             self._users[directory] -= 1
+            if not self._users[directory]:
+                del self._users[directory]
 
     async def forget(self, directory: Path) -> None:
         """End a model's process, because the model goes."""

@@ -7,6 +7,7 @@ once, when the model ran. So a verdict at any threshold needs no model: `Row.rea
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +17,9 @@ from edge.records import Reason, Verdict
 
 THRESHOLDS: Final = (0.50, 0.99)
 DEFAULT_THRESHOLD: Final = 0.85
+
+
+_SPOOL: Final = re.compile(r"[0-9a-f]{16}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,8 @@ class Row:
     def of(cls, picture: int, said: dict[str, Any], folder: Path) -> Row:
         """Take what a reader process said of a cell whose portrait it left in `folder`."""
         name, offset, size = said["portrait"]
+        if not _SPOOL.fullmatch(name):  # a process that a picture has taken over would name any file
+            raise ValueError(f"{name!r} is no file of portraits")
         return cls(
             picture,
             said["cell"],

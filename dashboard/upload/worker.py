@@ -6,6 +6,7 @@ it starts another one. Answers come in the order in which they are ready, each w
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import secrets
@@ -13,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -103,7 +104,10 @@ class Work:
     def _view(self, request: Request) -> Reply:
         """Write the picture as a plain JPEG, for a browser that is not to see the original's bytes."""
         image = images.decode(_bytes(request), request["name"])
-        Path(request["into"]).write_bytes(jpeg(_reduced(image)))
+        into = Path(request["into"])
+        part = into.with_name(secrets.token_hex(8))
+        part.write_bytes(jpeg(_reduced(image)))
+        part.replace(into)  # whole for whoever asks for it at the same moment
         return {}
 
 
@@ -194,9 +198,16 @@ def main(directory: str) -> None:
             reply = {"error": f"{request['name']} cannot be read: its pixels are not what they should be"}
         say({"id": request["id"], **reply})
 
+    def failed(request: Request, done: Future[None]) -> None:
+        # Without an answer the server would wait as long as it may, and then end this process.
+        if (error := done.exception()) is not None:
+            why = error.strerror if isinstance(error, OSError) else type(error).__name__
+            say({"id": request["id"], "error": f"{request['name']} cannot be read: {why}"})
+
     with ThreadPoolExecutor(cores()) as pool:
         for line in sys.stdin.buffer:
-            pool.submit(work, json.loads(line))
+            request = json.loads(line)
+            pool.submit(work, request).add_done_callback(functools.partial(failed, request))
 
 
 if __name__ == "__main__":
