@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edge.cli.groups import Commands, examples
-from edge.text import printable
+from edge.text import mistakes, printable
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -53,8 +53,7 @@ def check(config: Path) -> None:
     try:
         settings = load(config)
     except ConfigError as error:
-        first, *others = str(error).split(f"; {config}: ")
-        for sentence in (first, *(f"{config}: {other}" for other in others)):
+        for sentence in mistakes(error, config):
             click.echo(f"Error: {printable(sentence)}", err=True)
         raise click.exceptions.Exit(1) from None
     Bundle.load(settings.model.name)

@@ -19,7 +19,7 @@ from edge import __version__
 from edge.cli.config import config_option
 from edge.cli.groups import examples
 from edge.cli.quiet import libraries_silenced
-from edge.text import printable
+from edge.text import mistakes, printable
 
 if TYPE_CHECKING:
     from edge.doctor import Finding, Patient
@@ -81,7 +81,7 @@ def _patient(file: Path, *, named: bool) -> Patient:
     except ImportError as error:
         return Patient(None, file, error=f"a part of leukoscope cannot be loaded: {error}")
     except ConfigError as error:
-        return Patient(None, file, error=str(error))
+        return Patient(None, file, error="\n".join(mistakes(error, file)))
 
 
 def _text(found: Iterable[tuple[Group, Finding]]) -> Counter[str]:

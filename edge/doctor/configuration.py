@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import ssl
 from collections.abc import Iterator
@@ -17,6 +18,9 @@ SOON = timedelta(days=30)
 """A certificate that ends within this time is mentioned."""
 
 
+EXAMPLES = "README.md has a short one to begin with, systemd/leukoscope.toml every setting"
+
+
 def look(patient: Patient) -> Iterator[Finding]:
     """Look at the file, the password and the certificates."""
     settings = patient.settings
@@ -25,10 +29,14 @@ def look(patient: Patient) -> Iterator[Finding]:
             yield unsure(
                 "file",
                 f"there is no configuration at {patient.file}: only what needs none is looked at",
-                "name yours with --config, or in LEUKOSCOPE_CONFIG; systemd/leukoscope.toml is an example",
+                f"name yours with --config, or in LEUKOSCOPE_CONFIG; {EXAMPLES}",
             )
         else:
-            yield bad("file", patient.error, "correct it, and ask leukoscope config check")
+            gone = not os.path.lexists(patient.file)
+            for mistake in patient.error.splitlines():
+                yield bad(
+                    "file", mistake, EXAMPLES if gone else "correct it, and ask leukoscope config check"
+                )
         return
     yield good("file", f"{patient.file}: device {settings.device.name}, source {settings.source.kind}")
     yield _password(patient, settings)

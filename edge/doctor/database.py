@@ -126,7 +126,8 @@ def _outbox(connection: sqlite3.Connection) -> Finding:
         return good("outbox", "empty: the broker has everything")
     since = datetime.fromisoformat(oldest)
     age = (datetime.now(UTC) - since).total_seconds()
-    text = f"{waiting} messages wait for the broker, the first since {since:%Y-%m-%d %H:%M} UTC"
+    wait = "1 message waits" if waiting == 1 else f"{waiting} messages wait"
+    text = f"{wait} for the broker, the first since {since:%Y-%m-%d %H:%M} UTC"
     if age < 60 and waiting < MANY_WAIT:
         return good("outbox", text)
     return unsure("outbox", text, "they are sent once the broker takes them: see broker")

@@ -108,7 +108,7 @@ def test_beside_a_running_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         found = list(database.look(patient(tmp_path)))
         assert f"process {daemon.pid}" in one(found, "file").text
         assert one(found, "integrity").mark is GOOD
-        assert one(found, "outbox").text.startswith("1 messages wait"), "what lies in the WAL is seen"
+        assert one(found, "outbox").text.startswith("1 message waits"), "what lies in the WAL is seen"
         monkeypatch.setenv("PATH", str(tmp_path))
         assert f"process {daemon.pid}" in one(service.look(patient(tmp_path)), "service").text
     finally:
