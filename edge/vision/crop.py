@@ -7,6 +7,8 @@ stands in for it; where no cell was located, the picture is the cell.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import cv2
 import numpy as np
 
@@ -161,5 +163,11 @@ def _resized(image: Image, size: int) -> Image:
 
 def _balance(plasma: Background) -> Image:
     """A lookup table, 1 × 256 × 3, that scales each channel so that the plasma becomes white."""
-    levels = np.arange(256, dtype=np.float32)[:, None] * (_WHITE / np.array(plasma, np.float32))
-    return np.asarray(np.clip(levels + 0.5, 0, 255), np.uint8)[None]
+    return np.stack([_scaled_levels(level) for level in plasma], axis=-1)[None]
+
+
+@lru_cache(maxsize=1024)  # a plasma's brightness is nearly always a whole number
+def _scaled_levels(plasma: float) -> Image:
+    """What each level of a channel becomes."""
+    levels = np.arange(256, dtype=np.float32) * (_WHITE / np.array([plasma], np.float32))
+    return np.asarray(np.clip(levels + 0.5, 0, 255), np.uint8)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.records import Background, Box, Field, Frame, Scale, ScaleSource, View
-from edge.vision.density import Density, Plane, background, optical_density, ranked
+from edge.vision.density import Density, Plane, background, middle_and_rank, optical_density, ranked
 from edge.vision.scale import RED_CELL_UM, red_cell_width
 
 _WORK_SIZE = 160  # longest side, in pixels, of the first look at a field of unknown scale
@@ -105,8 +105,7 @@ def _measured(frame: Frame, plasma: Background) -> tuple[Density, int, Scale | N
 def _rough_mask(stain: Plane) -> NDArray[np.uint8]:
     """Nuclei at unknown scale: stain above the middle between the field's typical and its strongest."""
     sample = stain[::2, ::2].ravel()
-    ranks = [len(sample) // 2, int(len(sample) * 0.997)]
-    typical, strongest = np.partition(sample, ranks)[ranks]
+    _, typical, strongest = middle_and_rank(sample, int(len(sample) * 0.997))
     middle = typical + max((strongest - typical) / 2, _LEAST_STAIN)
     return np.asarray(stain > middle, np.uint8)
 
@@ -145,9 +144,8 @@ def _boxes(density: Density, px_per_um: float, *, red_cells: bool) -> list[tuple
     um2 = px_per_um * px_per_um
     # The strongest 15 µm² are less than one nucleus: their edge is nuclear stain whenever there is a nucleus.
     rank = min(stain.size - 1, max(int(stain.size - 15 * um2), int(stain.size * 0.9)))
-    middle = [(stain.size - 1) // 2, stain.size // 2]
-    *medians, strong = np.partition(stain.ravel(), [*middle, rank])[[*middle, rank]]
-    typical = sum(medians) / 2
+    lower, upper, strong = middle_and_rank(stain.ravel(), rank)
+    typical = (lower + upper) / 2
     mask = (stain > (strong + typical) / 2).astype(np.uint8)
     if strong - typical < _LEAST_STAIN or (red_cells and _red_cells_take(strong - _ABOVE_RED, density, mask)):
         return []

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from edge.records import Background, Image, Quality
+from edge.vision.density import levels
 
 
 def quality(crop: Image, plasma: Background) -> Quality:
@@ -22,11 +23,8 @@ def quality(crop: Image, plasma: Background) -> Quality:
     green = np.ascontiguousarray(crop[..., 1])
     _, spread = cv2.meanStdDev(green)
     _, detail = cv2.meanStdDev(cv2.Laplacian(green, cv2.CV_16S))
-    sample = green[::4, ::4].ravel()
-    rank = len(sample) // 20
-    dark, light = np.partition(sample, [rank, len(sample) * 9 // 10])[[rank, len(sample) * 9 // 10]].astype(
-        float
-    )
+    sample = np.ascontiguousarray(green[::4, ::4])
+    dark, light = levels(sample, sample.size // 20, sample.size * 9 // 10)
     return Quality(
         sharpness=float(detail[0, 0] / max(spread[0, 0], 1.0)),
         contrast=float(np.log((light + 1) / (dark + 1))),

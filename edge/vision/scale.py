@@ -57,9 +57,12 @@ def red_cell_width(absorbed: Plane, ignore: NDArray[np.uint8]) -> float | None:
     stride = -(-outline.size // _MAX_OUTLINE)
     outline = outline[::stride]
     height, width = absorbed.shape
-    points = np.stack([outline % width, outline // width], axis=-1).astype(np.float32)
-    slope = np.stack([dx.ravel()[outline], dy.ravel()[outline]], axis=-1)
-    inward = slope / steepness.ravel()[outline, np.newaxis]
+    points = np.empty((outline.size, 2), np.float32)
+    points[:, 1], points[:, 0] = np.divmod(outline, width)
+    inward = np.empty_like(points)
+    steep = steepness.ravel()[outline]
+    np.divide(dx.ravel()[outline], steep, out=inward[:, 0])
+    np.divide(dy.ravel()[outline], steep, out=inward[:, 1])
 
     largest = 0.25 * max(height, width)
     radii = _MIN_RADIUS * _COARSE ** np.arange(int(np.log(largest / _MIN_RADIUS) / np.log(_COARSE)) + 1)
@@ -75,17 +78,26 @@ def red_cell_width(absorbed: Plane, ignore: NDArray[np.uint8]) -> float | None:
     return 2 * radius * _OUTLINE_TO_SLOPE
 
 
-def _votes(
-    points: Points, inward: Points, radius: float, side: float, shape: tuple[int, int]
-) -> tuple[NDArray[np.float32], int]:
-    """How many points of an outline have their centre in each square of a grid over the field, and in all."""
+def _centres(
+    points: Points, inward: Points, radii: NDArray[np.floating[Any]], shape: tuple[int, int]
+) -> tuple[Points, NDArray[np.uint8]]:
+    """Where each point of an outline has its centre, radii × n × 2, and whether it is in the field, radii × n × 1."""
     height, width = shape
-    rows, columns = int(height / side) + 1, int(width / side) + 1
-    centres = cv2.scaleAdd(inward, radius, points)[:, np.newaxis]
-    inside = cv2.inRange(centres, (0, 0, 0, 0), (width, height, 0, 0))
+    centres = np.empty((len(radii), *points.shape), np.float32)
+    for row, radius in zip(centres, radii.tolist(), strict=True):
+        cv2.scaleAdd(inward, radius, points, dst=row)
+    inside = np.asarray(cv2.inRange(centres, (0, 0, 0, 0), (width, height, 0, 0)), np.uint8)
+    return centres, inside[..., np.newaxis]
+
+
+def _votes(
+    centres: Points, inside: NDArray[np.uint8], side: float, shape: tuple[int, int]
+) -> NDArray[np.float32]:
+    """How many of the centres inside of the field lie in each square of a grid over it."""
+    rows, columns = int(shape[0] / side) + 1, int(shape[1] / side) + 1
     limits = [0, rows * side, 0, columns * side]
-    votes = cv2.calcHist([centres], [1, 0], inside, [rows, columns], limits)
-    return np.asarray(votes, np.float32), cv2.countNonZero(inside)
+    votes = cv2.calcHist([centres[:, np.newaxis]], [1, 0], inside, [rows, columns], limits)
+    return np.asarray(votes, np.float32)
 
 
 def _concentration(
@@ -94,9 +106,10 @@ def _concentration(
     """How well votes at each radius meet: the company that a vote finds in its square, less what chance
     brings, as a share of a full circle."""
     score = np.empty(len(radii))
+    every, inside = _centres(points, inward, radii, shape)
     for i, radius in enumerate(radii.tolist()):
         side = radius / _BINS
-        votes, count = _votes(points, inward, radius, side, shape)
+        votes, count = _votes(every[i], inside[i], side, shape), cv2.countNonZero(inside[i])
         by_chance = 1 + count * side * side / (shape[0] * shape[1])
         company = cv2.norm(votes, cv2.NORM_L2SQR) / max(count, 1)
         score[i] = (company - by_chance) * stride / (2 * np.pi * radius)
@@ -105,6 +118,7 @@ def _concentration(
 
 def _count(points: Points, inward: Points, radius: float, shape: tuple[int, int], stride: int) -> int:
     """How many separate centres a good part of an outline of this radius agrees on."""
-    votes, _ = _votes(points, inward, radius, radius / 2, shape)
+    (centres,), (inside,) = _centres(points, inward, np.array([radius]), shape)
+    votes = _votes(centres, inside, radius / 2, shape)
     centres = (votes > _SEEN * 2 * np.pi * radius / stride).astype(np.uint8)
     return int(cv2.connectedComponents(centres)[0]) - 1
