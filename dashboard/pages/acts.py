@@ -7,7 +7,6 @@ asks again and the device does it once.
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 from typing import Any, Final
 
@@ -19,7 +18,7 @@ from starlette.routing import Route
 
 from dashboard.agreement import stands
 from dashboard.auth.users import Role
-from dashboard.pages.base import operator, require, services
+from dashboard.pages.base import json_body, operator, require, services
 from dashboard.strings import t
 
 LARGEST: Final = 4096
@@ -35,7 +34,7 @@ _ID: Final = re.compile(r"[A-Za-z0-9-]{8,64}")
 @require(Role.REVIEW)
 async def decide(request: Request) -> Response:
     """Decide a cell, or take one's own last decision back: `cell`, `class` or `undo`, `request`, `operator`."""
-    said = await body(request)
+    said = await json_body(request, LARGEST)
     device, cell = request.path_params["device"], text(said, "cell")
     command: dict[str, Any] = {"cell": cell, "operator": who(request, said)}
     if said.get("undo") is True:
@@ -52,7 +51,7 @@ async def decide(request: Request) -> Response:
 @require(Role.REVIEW)
 async def finish(request: Request) -> Response:
     """Finish the open sample."""
-    said = await body(request)
+    said = await json_body(request, LARGEST)
     command = {"sample": request.path_params["sample"], "operator": who(request, said)}
     return await give(request, "sample/finish", command, said)
 
@@ -60,7 +59,7 @@ async def finish(request: Request) -> Response:
 @require(Role.REVIEW)
 async def sign(request: Request) -> Response:
     """Sign a finished sample, or with `undo` withdraw the signature."""
-    said = await body(request)
+    said = await json_body(request, LARGEST)
     command: dict[str, Any] = {"sample": request.path_params["sample"], "operator": who(request, said)}
     if not command["operator"]:
         return JSONResponse({"ok": False, "message": t("review.name_wanted")})
@@ -89,26 +88,6 @@ def who(request: Request, said: dict[str, Any]) -> str:
     name = operator(request)
     typed = said.get("operator")
     return name or (typed.strip()[:64] if isinstance(typed, str) else "")
-
-
-async def body(request: Request) -> dict[str, Any]:
-    """The JSON object that a request brings.
-
-    Raises:
-        HTTPException: it brings something else, or too much.
-    """
-    data = b""
-    async for chunk in request.stream():
-        data += chunk
-        if len(data) > LARGEST:
-            raise HTTPException(413, f"at most {LARGEST} bytes")
-    try:
-        said = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise HTTPException(400, "this is no JSON") from error
-    if not isinstance(said, dict):
-        raise HTTPException(400, "a JSON object is wanted")
-    return said
 
 
 def text(said: dict[str, Any], name: str) -> str:

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from pydantic_core import to_json
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
@@ -112,10 +113,16 @@ def sign_in_address(request: Request) -> str:
 def refuse(request: Request, status: int, sentence: str) -> Response:
     """Say why something is not done: a page for a person, `{"error": …}` for a page's script."""
     if wants_page(request):
-        response = render(request, "message.html", title=t("common.refused"), sentence=sentence)
+        response = render(request, "message.html", title=_title(status), sentence=sentence)
         response.status_code = status
         return response
     return JSONResponse({"error": sentence}, status)
+
+
+def _title(status: int) -> str:
+    """What happened, in two words."""
+    named = {403: "not_allowed_title", 404: "not_found_title", 410: "gone_title", 413: "too_large_title"}
+    return t(f"common.{named.get(status, 'refused')}")
 
 
 def render(
@@ -159,6 +166,41 @@ def render(
         **context,
     )
     return HTMLResponse(text)
+
+
+async def received(request: Request, most: int, problem: str) -> bytes:
+    """A request's body, which is read no further than it may be long.
+
+    Args:
+        request: what brings it.
+        most: bytes.
+        problem: what is said of a longer one.
+
+    Raises:
+        HTTPException: it is longer.
+    """
+    data = bytearray()
+    async for part in request.stream():
+        data += part
+        if len(data) > most:
+            raise HTTPException(413, problem)
+    return bytes(data)
+
+
+async def json_body(request: Request, most: int) -> dict[str, Any]:
+    """The JSON object that a request brings, of at most so many bytes.
+
+    Raises:
+        HTTPException: it brings something else, or more.
+    """
+    data = await received(request, most, t("common.body_too_large", most=most))
+    try:
+        said = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise HTTPException(400, t("common.malformed")) from error
+    if not isinstance(said, dict):
+        raise HTTPException(400, t("common.malformed"))
+    return said
 
 
 def path_for(request: Request, name: str, **parts: Any) -> str:

@@ -11,14 +11,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from dashboard.auth.users import Role
-from dashboard.pages.acts import body, give, text, who
-from dashboard.pages.base import DataResponse, require, services
+from dashboard.pages.acts import LARGEST, give, text, who
+from dashboard.pages.base import DataResponse, json_body, require, services
 
 
 @require(Role.REVIEW)
 async def start(request: Request) -> Response:
     """Begin a sample: `sample`, `target`, `request`, `operator`."""
-    said = await body(request)
+    said = await json_body(request, LARGEST)
     await _known(request)
     command: dict[str, Any] = {"sample": text(said, "sample"), "operator": who(request, said)}
     if said.get("target") is not None:

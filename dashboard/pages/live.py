@@ -41,6 +41,7 @@ async def live(request: Request) -> Response:
         page="live",
         view=view,
         reference=here.settings.reference,
+        broker=f"{here.settings.mqtt.host}:{here.settings.mqtt.port}",
         data=island(view.model_dump(mode="json")),
         heard=heard,
     )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from typing import Any, Final, cast
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, NamedTuple, cast
 
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -21,26 +21,53 @@ from dashboard.pages.base import render, require, services
 from dashboard.pages.cells import ordered, sample_of
 from dashboard.samplereport import FORMATS, Format, described, done, gather, lacking, models_used, rendered
 from dashboard.samplestable import csv_text
+from dashboard.strings import t, table
 from edge.differential import Sample
 from edge.store import AuditEntry
+from edge.wire.cellrecord import utc_text
 
 MOST_SAID: Final = 500
 """Lines of what was said and done on a sample's page; the report has all."""
 DEVICE: Final = "device"
 """In a query, the device as a reader; persons are called `by:` and their name."""
 FIELDS: Final = ("text", "device", "operator", "state", "since", "until")
+SHOWN: Final = 100
+"""Samples that a page of the list begins with; whoever wants more asks for them."""
+MOST: Final = 100_000
+"""Samples in one list, and in its CSV."""
+FARTHEST_ZONE: Final = 14 * 60
+"""Minutes from UTC."""
+
+
+class Done(NamedTuple):
+    """A line of what was done to a sample, as the page shows it.
+
+    Attributes:
+        at, author: when and who.
+        what: in words.
+        cell: its id, where it was done to a cell.
+    """
+
+    at: datetime
+    author: str
+    what: str
+    cell: str
 
 
 @require(Role.VIEW)
 async def samples(request: Request) -> Response:
     """The page: a search, and what it finds."""
-    asked, found = await run_in_threadpool(_found, request)
+    most = max(1, cells.whole(request, "most", SHOWN, MOST))
+    asked, found = await run_in_threadpool(_found, request, most + 1)
     return render(
         request,
         "samples.html",
         page="samples",
         asked=asked,
-        found=found,
+        searched=any(asked[name] for name in FIELDS),
+        found=found[:most],
+        most=most,
+        more=len(found) > most,
         devices=[device.name for device in services(request).mirror.devices()],
     )
 
@@ -48,7 +75,7 @@ async def samples(request: Request) -> Response:
 @require(Role.VIEW)
 async def listed(request: Request) -> Response:
     """What the search finds, as CSV."""
-    _, found = await run_in_threadpool(_found, request)
+    _, found = await run_in_threadpool(_found, request, MOST)
     return _file(csv_text(found).encode(), "text/csv; charset=utf-8", "samples.csv")
 
 
@@ -79,7 +106,7 @@ async def sample(request: Request) -> Response:
         sample=found,
         said=said,
         models=await run_in_threadpool(models_used, mirror, device, name),
-        audit=audit[: -MOST_SAID - 1 : -1],
+        audit=[_done(entry) for entry in audit[: -MOST_SAID - 1 : -1]],
         audit_length=len(audit),
         persons=persons,
         both=both,
@@ -137,9 +164,54 @@ async def compared(request: Request) -> Response:
     )
 
 
-def _found(request: Request) -> tuple[dict[str, str], tuple[SampleState, ...]]:
-    asked = {name: request.query_params.get(name, "").strip()[:128] for name in FIELDS}
-    return asked, services(request).mirror.search(**asked)  # type: ignore[arg-type]
+def _found(request: Request, limit: int) -> tuple[dict[str, str], tuple[SampleState, ...]]:
+    """What is asked for, and at most `limit` samples that answer to it.
+
+    The days `since` and `until` are those of whoever asks, who is `zone` minutes ahead of UTC.
+    """
+    asked = {name: request.query_params.get(name, "").strip()[:128] for name in (*FIELDS, "zone")}
+    wanted = {name: asked[name] for name in FIELDS}
+    first, last = _instant(asked["since"], asked["zone"]), _instant(asked["until"], asked["zone"], days=1)
+    if first is not None:
+        wanted["since"] = utc_text(first)
+    if last is not None:
+        # The mirror knows the last day by its name only: what began later on that day is left out here.
+        wanted["until"] = f"{last:%Y-%m-%d}"
+    found = services(request).mirror.search(**wanted, limit=limit)
+    return asked, tuple(each for each in found if last is None or each.started_at < last)
+
+
+def _instant(day: str, zone: str, *, days: int = 0) -> datetime | None:
+    """When a day begins somewhere, so many days later; None for what is no day."""
+    try:
+        minutes = int(zone or "0")
+        begins = datetime.fromisoformat(day[:10]).replace(tzinfo=UTC)
+        if abs(minutes) > FARTHEST_ZONE:
+            minutes = 0
+        return begins + timedelta(days=days, minutes=-minutes)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _done(entry: AuditEntry) -> Done:
+    """An entry of the trail in the words of the page."""
+    cell, what = "", ""
+    match entry.action:
+        case "sample/start":
+            what = t("samples.did_start", detail=entry.detail)
+        case "sample/target":
+            what = t("samples.did_target")
+        case "sample/finish":
+            what = t("samples.did_finish")
+        case "sample/sign":
+            what = t("samples.did_sign", detail=entry.detail)
+        case _:
+            cell, _, said = entry.detail.removeprefix("cell ").partition(": ")
+            known = table()["common"]
+            taken_back = said == "review withdrawn"
+            reading = known.get(said, said)
+            what = t("samples.did_withdraw") if taken_back else t("samples.did_review", reading=reading)
+    return Done(entry.at, entry.author, what, cell)
 
 
 def _pair(query: Mapping[str, Any], persons: tuple[str, ...]) -> tuple[str | None, str | None] | None:

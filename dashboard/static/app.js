@@ -1,4 +1,6 @@
-// On every page: theme and text size, kept in a cookie so that the server shows the page right at once.
+// On every page: moments in local time; theme and text size, kept in a cookie so that the server shows the page right at once.
+
+import { moment } from "./core.js";
 
 const root = document.documentElement;
 
@@ -12,6 +14,12 @@ for (const name of ["theme", "size"]) {
     root.dataset[name] = event.target.value;
     keep();
   });
+}
+
+// The server writes moments in UTC and says so; whoever looks gets them in their own time.
+for (const element of document.querySelectorAll("time[datetime]")) {
+  element.textContent = moment(element.dateTime, { seconds: element.dataset.seconds !== undefined });
+  element.title = `${element.dateTime.slice(0, 19).replace("T", " ")} UTC`;
 }
 
 const menu = document.querySelector("details.menu");

@@ -1,6 +1,6 @@
-// Cells and differentials as several pages show them.
+// Cells as several pages show them, what is said below a differential, and questions.
 
-import { address, el, percent, t, word } from "./core.js";
+import { address, el, percent, t } from "./core.js";
 
 /** Where a cell's picture is. */
 export function pictureOf(cell) {
@@ -18,11 +18,6 @@ export function share(value) {
   return percent(100 * value);
 }
 
-/** What a cell counts as, in words. */
-export function standing(cell) {
-  return word(cell.standing);
-}
-
 /** A colour of its own for each of the five classes, a plain one for the rest. */
 export function colourOf(name) {
   const own = ["neutrophil", "lymphocyte", "monocyte", "eosinophil", "basophil"];
@@ -37,77 +32,18 @@ export function thumbnail(cell, alternative, ...lines) {
   return el("figure", { class: "thumbnail" }, picture, el("figcaption", {}, ...lines.map((line) => el("span", {}, line))));
 }
 
-export function limits(pair) {
-  return `${pair[0].toFixed(1)}–${pair[1].toFixed(1)}`;
+/** What of a sample's cells the table does not show: wanted, undecided, and what is no white cell. */
+export function remark({ differential, target }) {
+  const { accepted, undecided, not_white_cells: none, cannot_tell: unknown } = differential;
+  const parts = [target ? t("review.counted", { count: accepted, target }) : t("review.counted_plain", { count: accepted })];
+  parts.push(t("review.undecided_count", { count: undecided }));
+  if (none) parts.push(t("review.not_white_count", { count: none }));
+  if (unknown) parts.push(t("review.cannot_tell_count", { count: unknown }));
+  return el("p", { class: "quiet small" }, `${parts.join(" · ")}.`);
 }
 
-/** Whether limits and reference range have nothing in common. */
-function outside(row) {
-  return row.reference && row.percent !== null && (row.limits[0] > row.reference[1] || row.limits[1] < row.reference[0]);
-}
-
-/** The table of a differential, with a bar for each class: its share, its limits, the reference range. */
-export function differentialTable(differential) {
-  const largest = Math.max(10, ...differential.shares.map((row) => row.percent === null ? 0 : row.limits[1]));
-  const rows = differential.shares.map((row) => {
-    const out = outside(row);
-    return el(
-      "tr",
-      {},
-      el("th", { scope: "row" }, el("span", { class: "swatch", "data-class": row.class }), word(row.class)),
-      el("td", { class: "number" }, row.count.toLocaleString("en")),
-      el("td", { class: "number" }, row.percent === null ? "–" : row.percent.toFixed(1)),
-      el("td", { class: "number" }, row.percent === null ? "–" : limits(row.limits)),
-      el(
-        "td",
-        { class: out ? "number watch" : "number", title: out ? t("review.outside", { class: word(row.class) }) : null },
-        row.reference ? `${row.reference[0]}–${row.reference[1]}` : "–",
-        out ? el("span", { class: "unseen" }, t("review.outside", { class: word(row.class) })) : null,
-      ),
-      el("td", { class: "range", "aria-hidden": "true" }, bar(row, largest)),
-    );
-  });
-  const heads = ["class", "cells", "percent", "limits", "reference"];
-  return el(
-    "table",
-    { class: "differential" },
-    el(
-      "thead",
-      {},
-      el(
-        "tr",
-        {},
-        ...heads.map((name, place) => el("th", { scope: "col", class: place ? "number" : null }, t(`review.${name}`))),
-        el("td", { class: "range" }),
-      ),
-    ),
-    el("tbody", {}, ...rows),
-  );
-}
-
-function bar(row, largest) {
-  const across = (value) => `${(100 * Math.min(value, largest)) / largest}%`;
-  const box = el("div", { class: "bar" });
-  if (row.reference) {
-    const range = el("span", { class: "normal" });
-    range.style.left = across(row.reference[0]);
-    range.style.width = across(row.reference[1] - row.reference[0]);
-    box.append(range);
-  }
-  if (row.percent !== null) {
-    const reach = el("span", { class: "reach" });
-    reach.style.left = across(row.limits[0]);
-    reach.style.width = across(row.limits[1] - row.limits[0]);
-    const point = el("span", { class: "point" });
-    point.style.left = across(row.percent);
-    point.style.background = colourOf(row.class);
-    box.append(reach, point);
-  }
-  return box;
-}
-
-/** A question in the page's dialog; resolves to whether it was answered with yes. */
-export function ask(title, text, yes = t("review.yes"), no = t("review.no")) {
+/** A question in the page's dialog; resolves to whether it was answered with `yes`, the word on that button. */
+export function ask(title, text, yes, no = t("common.cancel")) {
   const dialog = document.getElementById("ask");
   document.getElementById("ask-title").textContent = title;
   document.getElementById("ask-text").textContent = text;

@@ -77,6 +77,23 @@ export function hold(box, ...children) {
   before.slice(children.length).forEach((node) => node.remove());
 }
 
+const LABORATORY = ["neutrophil", "lymphocyte", "monocyte", "eosinophil", "basophil"];
+
+/** Classes in the order in which laboratories list them; others follow as they came. */
+export function inOrder(names) {
+  return [...LABORATORY.filter((name) => names.includes(name)), ...names.filter((name) => !LABORATORY.includes(name))];
+}
+
+/** A mark in the colour of a class; its name always stands beside it. */
+export function swatch(name) {
+  return el("span", { class: "swatch", "data-class": name, "aria-hidden": "true" });
+}
+
+/** A sentence for one or for many: `page.key_one` where the count is 1. */
+export function counted(name, count, values = {}) {
+  return t(count === 1 ? `${name}_one` : name, { count: count.toLocaleString("en"), ...values });
+}
+
 /** Tell a screen reader, politely. */
 export function say(text) {
   document.getElementById("say").textContent = text;
@@ -91,8 +108,24 @@ export function banner(key, text) {
   document.getElementById("banner").replaceChildren(...[...shown.values()].map((line) => el("p", {}, line)));
 }
 
+const HOUR = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
+
+/** A day as 2026-01-31, here and not in UTC. */
+function day(date) {
+  return [date.getFullYear(), date.getMonth() + 1, date.getDate()].map((part) => String(part).padStart(2, "0")).join("-");
+}
+
+/** A moment of today as its time, another with its day before it; in the time of whoever looks. */
 export function time(value) {
-  return new Date(value).toLocaleTimeString(document.documentElement.lang, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+  const date = new Date(value);
+  return day(date) === day(new Date()) ? date.toLocaleTimeString("en", HOUR) : moment(value);
+}
+
+/** A moment with its day; in the time of whoever looks. */
+export function moment(value, { seconds = true } = {}) {
+  const date = new Date(value);
+  const clock = date.toLocaleTimeString("en", HOUR);
+  return `${day(date)} ${seconds ? clock : clock.slice(0, 5)}`;
 }
 
 export function percent(value, digits = 1) {

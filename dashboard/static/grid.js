@@ -9,7 +9,7 @@ export class Grid {
   /**
    * @param {HTMLElement} box scrolls; has role="list"
    * @param {object} how
-   *   size: () => [width, height] in pixels, the least of an item with its gap
+   *   size: () => [width, height] in pixels: the least width of an item with its gap, and what it is higher than wide
    *   fill: (button, index) => void: write the item of this index into its button
    *   open: (index) => void: an item was pressed
    *   scrolled: () => void
@@ -69,11 +69,11 @@ export class Grid {
   }
 
   measure() {
-    const [width, height] = this.size();
+    const [width, more] = this.size();
     this.columns = Math.max(1, Math.floor(this.box.clientWidth / width));
     this.width = this.box.clientWidth / this.columns;
-    this.height = height;
-    this.space.style.height = `${Math.ceil(this.length / this.columns) * height}px`;
+    this.height = this.width + more; // pictures are square, and shown whole
+    this.space.style.height = `${Math.ceil(this.length / this.columns) * this.height}px`;
     this.draw(true);
   }
 

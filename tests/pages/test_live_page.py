@@ -34,15 +34,13 @@ def listed(page: Any) -> int:
 
 def total(page: Any) -> int:
     """The cells that the percentages are of."""
-    return int(page.locator("#rows tr.total td").first.inner_text())
+    return int(page.locator("#differential tbody tr.total td").first.inner_text())
 
 
 def table(page: Any) -> list[list[str]]:
     """The differential, as it stands at one moment."""
-    cells = (
-        "[...document.querySelectorAll('#rows tr')].map(row => [...row.cells].map(cell => cell.textContent))"
-    )
-    return list(page.evaluate(cells))
+    rows = "[...document.querySelectorAll('#differential tbody tr')]"
+    return list(page.evaluate(rows + ".map(row => [...row.cells].map(cell => cell.textContent))"))
 
 
 def waiting(page: Any) -> int:
@@ -155,7 +153,7 @@ def test_the_sample_grows_before_the_eyes(
     cells = read_wholly(running_dashboard)
     until(lambda: listed(page) == cells, "all cells of the device are listed")
     page.locator("#field img").wait_for()
-    page.locator("#rows tr", has_text="Neutrophil").wait_for()
+    page.locator("#differential tbody tr", has_text="Neutrophil").wait_for()
     assert [row[0] for row in table(page)] == [
         "Neutrophil", "Lymphocyte", "Monocyte", "Eosinophil", "Basophil", "Total",
     ]  # fmt: skip
@@ -163,8 +161,8 @@ def test_the_sample_grows_before_the_eyes(
     rows = table(page)
     counts = [int(row[1]) for row in rows]
     assert sum(counts[:-1]) == counts[-1] == total(page)
-    assert re.search(r"\d+\.\d to \d+\.\d", rows[0][4])
-    assert rows[0][5] == "40 to 80"
+    assert re.search(r"\d+\.\d–\d+\.\d", rows[0][4])
+    assert rows[0][5] == "40–80"
     assert text_of(page, "#progress-text") == f"{counts[-1]} of 100 cells"
     page.locator("#figures", has_text="Frames per second").wait_for()
     axe(page)

@@ -377,14 +377,14 @@ def finish_and_sign(stand: Stand, sample: str, page: Any) -> None:
     """A sample is finished and signed on the page; a signed one is not reviewed."""
     page.get_by_role("button", name="Finish the sample").click()
     assert "Still undecided" in page.locator("#ask-text").inner_text()
-    page.locator("#ask").get_by_role("button", name="Yes").click()
+    page.locator("#ask").get_by_role("button", name="Finish").click()
     page.get_by_text("Finished, not signed").wait_for()
     assert page.get_by_role("button", name="Sign", exact=True).is_disabled()
     for cell in stand.server.services.mirror.cells("bench-1", sample, only="undecided"):
         tell(stand, "bench-1", "review", cell=cell.record.id, operator="Rita", **{"class": "cannot_tell"})
     page.get_by_text("Nothing waits here.").wait_for()
     page.get_by_role("button", name="Sign", exact=True).click()
-    page.locator("#ask").get_by_role("button", name="Yes").click()
+    page.locator("#ask").get_by_role("button", name="Sign").click()
     page.get_by_text("Signed by Rita").wait_for()
     page.get_by_label("All flagged").click(force=True)
     page.locator("#position", has_text="Cell 1 of").wait_for()
@@ -393,5 +393,5 @@ def finish_and_sign(stand: Stand, sample: str, page: Any) -> None:
     page.keyboard.press("ArrowLeft")
     page.locator("#standing", has_text="withdraw the signature before you review").wait_for()
     page.get_by_role("button", name="Withdraw the signature").click()
-    page.locator("#ask").get_by_role("button", name="Yes").click()
+    page.locator("#ask").get_by_role("button", name="Withdraw").click()
     page.get_by_text("Finished, not signed").wait_for()

@@ -106,7 +106,7 @@ def test_a_sample_is_opened_and_its_cells_seen(
     mirror = stand.server.services.mirror
     counted = mirror.tally("bench-1", "A-1").accepted
     for row in page.locator("#differential tbody tr").all():
-        name = row.locator("th").inner_text().lower()
+        name = row.locator("th .named").inner_text().lower()
         assert int(row.locator("td").first.inner_text()) == counted.get(name, 0)
     page.get_by_label(f"Basophil {counted['basophil']}").check()
     until(

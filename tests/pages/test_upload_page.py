@@ -127,7 +127,7 @@ def test_many_files_a_bad_one_and_a_zip_among_them(upload: Any, tmp_path: Path) 
         archive.writestr("notes.txt", "no picture")
     page.set_input_files("#choose-files", [*CELLS[:5], broken, tmp_path / "more.zip"])
     status = done(page)
-    assert "10 pictures read" in status and "1 files in archives were skipped" in status
+    assert "10 pictures read" in status and "1 file in archives was skipped" in status
     assert page.locator("#shown").inner_text() == "9"
     failed = page.get_by_role("listitem").filter(has_text="broken.jpg")
     assert "cut short" in failed.inner_text() or "damaged" in failed.inner_text()

@@ -1,7 +1,7 @@
 // One cell, larger: its picture and all that the device said of it.
 
 import { pictureOf, share } from "../cells.js";
-import { address, el, getJson, t, time, word } from "../core.js";
+import { address, el, getJson, swatch, t, time, word } from "../core.js";
 
 const dialog = document.getElementById("cell-dialog");
 const body = document.getElementById("cell-body");
@@ -10,7 +10,10 @@ document.getElementById("cell-close").addEventListener("click", () => dialog.clo
 dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
 
 export async function showCell(device, sample, cell) {
-  document.getElementById("cell-title").textContent = word(cell.cellClass);
+  const verdict = cell.reviewed
+    ? el("span", { class: "tag good" }, t("live.decided", { reading: word(cell.reviewed) }))
+    : el("span", { class: `tag ${cell.verdict === "flagged" ? "watch" : "good"}` }, t(`common.${cell.verdict}`));
+  document.getElementById("cell-title").replaceChildren(swatch(cell.cellClass), word(cell.cellClass), " ", verdict);
   const picture = cell.pictured
     ? el("img", { src: pictureOf({ device, id: cell.id }), alt: "", width: 224, height: 224 })
     : el("div", { class: "no-picture" }, t("live.no_picture"));

@@ -54,7 +54,12 @@ export class Field {
 
   /** Look at another device. */
   of(device, online) {
-    if (device !== this.device) this.box.replaceChildren(el("p", { class: "quiet" }, t("live.field_waiting")));
+    if (device !== this.device || online !== this.online) {
+      const empty = !this.box.querySelector("img") || device !== this.device;
+      if (empty) this.box.replaceChildren(el("p", { class: "quiet" }, t(online ? "live.field_waiting" : "live.field_away")));
+      if (empty) this.text.textContent = "";
+    }
+    this.toggle.hidden = !online;
     this.device = device;
     this.online = online;
     this.#go();

@@ -1,13 +1,13 @@
 // The live page: what the server knew when it was opened, then whatever changes.
 
-import { address, el, getJson, postJson, say, t, time, word } from "../core.js";
+import { address, counted, el, getJson, postJson, say, swatch, t, time, word } from "../core.js";
 import { newRequest, pictureOf, share } from "../cells.js";
+import { chartLegend, differentialTable } from "../differential.js";
 import { Grid } from "../grid.js";
 import { onChanges, onReload, start } from "../stream.js";
 import { Cells, MOST, named } from "./cells.js";
-import { showDevices, showFigures, showProblems, showSkipped } from "./device.js";
+import { showAway, showDevices, showFigures, showProblems, showSkipped } from "./device.js";
 import { showCell } from "./dialog.js";
-import { showRows, swatch } from "./differential.js";
 import { Field } from "./field.js";
 
 const REFRESH_MS = 300;
@@ -26,7 +26,7 @@ const cells = new Cells(cellsChanged);
 const grid = new Grid(byId("grid"), {
   size: () => {
     const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
-    return [8.6 * rem, 13.1 * rem];
+    return [8.6 * rem, 5.3 * rem];
   },
   fill,
   open: (index) => showCell(cells.device, cells.sample, named(at(index))),
@@ -43,7 +43,7 @@ function showSample(device) {
   if (!sample) byId("sample-about").textContent = t("live.no_sample");
   byId("progress").hidden = !sample;
   for (const id of ["progress-text", "waiting", "left-out", "fetching"]) if (!sample) byId(id).textContent = "";
-  showRows(byId("rows"), sample?.rows ?? [], sample?.accepted ?? 0);
+  showDifferential(sample);
   showForms(device);
   if (!sample) return;
   state.textContent = t(sample.finished_at ? "live.closed" : sample.named ? "live.open" : "live.day_tag");
@@ -58,9 +58,11 @@ function showSample(device) {
   const { accepted, target, flagged } = sample;
   byId("progress").max = target ?? Math.max(1, accepted);
   byId("progress").value = Math.min(accepted, target ?? accepted);
+  const reached = target !== null && accepted >= target;
   byId("progress-text").textContent = target ? t("live.progress", { accepted, target }) : t("live.progress_plain", { accepted });
-  byId("progress-text").classList.toggle("reached", target !== null && accepted >= target);
-  byId("waiting").textContent = flagged === 0 ? t("live.flagged_none") : flagged === 1 ? t("live.flagged_one") : t("live.flagged", { count: flagged });
+  byId("progress-text").classList.toggle("reached", reached);
+  byId("reached").hidden = !reached || !sample.open;
+  byId("waiting").textContent = flagged === 0 ? t("live.flagged_none") : counted("live.flagged", flagged);
   byId("left-out").textContent = sample.not_white_cells + sample.cannot_tell
     ? t("live.left_out", { not_white: sample.not_white_cells, cannot_tell: sample.cannot_tell }) : "";
   byId("fetching").textContent = sample.missing && device.state === "online" ? t("live.fetching", { count: sample.missing }) : "";
@@ -70,6 +72,16 @@ function showSample(device) {
     review.href = `${address("/review")}?device=${encodeURIComponent(device.name)}&sample=${encodeURIComponent(sample.id)}`;
   }
   speak(sample);
+}
+
+function showDifferential(sample) {
+  const rows = (sample?.rows ?? []).map(([name, count, share, low, high, reference]) => ({
+    class: name, count, percent: share, limits: [low, high], reference,
+  }));
+  byId("no-differential").hidden = rows.length > 0;
+  byId("reference-note").hidden = !rows.length;
+  const parts = rows.length ? [differentialTable(rows, { total: sample.accepted }), chartLegend()] : [];
+  byId("differential").replaceChildren(...parts);
 }
 
 /** Tell a screen reader how far it is, now and then. */
@@ -98,12 +110,14 @@ function show(next) {
   const { device } = view;
   showDevices(view.devices, device?.name);
   byId("no-devices").hidden = Boolean(device);
+  byId("devices").parentElement.hidden = !device;
   byId("device").hidden = !device;
   if (!device) return;
   if (before && before.name === device.name && before.state !== device.state) {
     say(t("live.say_state", { device: device.name, state: t(`live.state_${device.state}`) }));
   }
   showProblems(device.problems);
+  showAway(device);
   showSample(device);
   showFigures(device);
   showSkipped(device.metrics);
@@ -228,7 +242,7 @@ function fill(button, index) {
   button.className = `cell ${cell.reviewed ? "reviewed" : cell.verdict}`;
   name.replaceChildren(swatch(standing), word(standing));
   line.textContent = share(cell.confidence);
-  why.textContent = cell.reviewed ? `✓ ${t("common.review")}` : cell.reasons.map(word).join(", ");
+  why.textContent = cell.reviewed ? `✓ ${t("live.reviewed")}` : cell.reasons.map(word).join(", ");
   button.setAttribute("aria-label", label(cell));
 }
 
@@ -237,7 +251,9 @@ function fill(button, index) {
 /** Have the device do something; says why not beside the form where it does not. */
 async function command(form, problem, path, said) {
   const button = form.querySelector("button.primary");
+  const idle = button.textContent;
   button.disabled = true;
+  button.textContent = button.dataset.busy;
   problem.hidden = true;
   let message = "";
   try {
@@ -248,6 +264,7 @@ async function command(form, problem, path, said) {
     message = error.message;
   }
   button.disabled = false;
+  button.textContent = idle;
   problem.textContent = message;
   problem.hidden = !message;
   refresh();

@@ -85,12 +85,32 @@ function showPosition() {
   const text = list.current ? t("review.position", { position, total: Math.max(totals[list.only], position) }) : "";
   document.getElementById("position").textContent = text;
   document.getElementById("left").textContent = t("review.left", { count: summary.differential.undecided });
+  const chosen = document.getElementById("sample").selectedOptions[0];
+  chosen.textContent = t("review.sample_choice", { sample, device, count: summary.differential.undecided });
+  showEnds();
   return text;
+}
+
+/** What is left to do with the sample when no cell waits. */
+function nextStep() {
+  if (!summary.flagged && list.only !== "all") return "flagged";
+  if (summary.signed_by) return "signed";
+  if (!summary.named) return "text";
+  return summary.state === "open" ? "open" : "finished";
+}
+
+/** At either end there is nowhere to go. The buttons stay where the focus is, so they are not disabled. */
+function showEnds() {
+  const first = list.index === 0 && list.base === 0;
+  const last = list.index + 1 >= list.cells.length && list.ended;
+  document.getElementById("previous").setAttribute("aria-disabled", String(first));
+  document.getElementById("next").setAttribute("aria-disabled", String(last));
 }
 
 async function showCell() {
   const cell = list.current;
   document.getElementById("empty").hidden = list.only === "undecided" ? summary.differential.undecided > 0 : Boolean(cell);
+  document.getElementById("empty-text").textContent = t(`review.nothing_${nextStep()}`);
   for (const id of ["cell", "says", "like-card"]) document.getElementById(id).hidden = !cell;
   const position = showPosition();
   if (!cell) return;
@@ -251,6 +271,10 @@ onReload(() => {
 const step = (way) => () =>
   once(async () => {
     if (await list[way]()) showCell();
+    else {
+      say(t(`review.no_${way}`));
+      showEnds();
+    }
   });
 const fade = (change) => () => {
   opacity.value = Number(opacity.value) + change;

@@ -1,6 +1,6 @@
 // What is known of a cell, in words and bars.
 
-import { el, hold, say, t, word } from "../core.js";
+import { counted, el, hold, moment, say, t, time, word } from "../core.js";
 import { colourOf, pictureOf, share, thumbnail } from "../cells.js";
 import * as overlay from "./overlay.js";
 
@@ -75,11 +75,11 @@ export function showSays(card, cell) {
       el(
         "dl",
         { class: "facts" },
-        ...detail("captured", new Date(cell.captured_at).toLocaleString(document.documentElement.lang)),
+        ...detail("captured", moment(cell.captured_at)),
         ...detail("threshold", cell.threshold === null ? null : share(cell.threshold)),
         ...detail("model", cell.model),
         ...detail("file", cell.file),
-        ...detail("views", t("review.views_text", { count: cell.views })),
+        ...detail("views", counted("review.views_text", cell.views)),
         ...detail("throttled", cell.throttled.map(word).join(", ")),
         ...detail("cell_id", cell.id),
       ),
@@ -126,7 +126,7 @@ export async function showPicture(cell, saliency, opacity) {
 function readingLine(said) {
   const reading = said.reading === null ? t("review.withdrawal") : word(said.reading);
   const who = said.operator || t("review.nobody");
-  const parts = [el("strong", {}, reading), ` ${who}, ${new Date(said.at).toLocaleTimeString(document.documentElement.lang, { hour: "2-digit", minute: "2-digit" })}`];
+  const parts = [el("strong", {}, reading), ` ${who}, ${time(said.at)}`];
   if (said.withdrawn) parts.push(el("span", { class: "quiet" }, ` (${t("review.withdrawn")})`));
   return parts;
 }

@@ -1,7 +1,8 @@
 // The differential beside the cells under review, and what is done with the sample as a whole: finish, sign.
 
-import { address, banner, el, hold, mayReview, postJson, say, t } from "../core.js";
-import { ask, differentialTable, newRequest } from "../cells.js";
+import { address, banner, el, hold, mayReview, moment, postJson, say, t } from "../core.js";
+import { ask, newRequest, remark } from "../cells.js";
+import { chartLegend, differentialTable } from "../differential.js";
 
 /**
  * @param {object} of
@@ -12,31 +13,26 @@ import { ask, differentialTable, newRequest } from "../cells.js";
  */
 export function summaryPanel({ device, sample, operator, failed, changed }) {
   let summary = null;
+  let busy = ""; // what is on its way to the device
 
   function show(now) {
     summary = now;
-    document.getElementById("differential").replaceChildren(differentialTable(summary.differential), ...remarks());
+    const parts = [differentialTable(summary.differential.shares), chartLegend(), remark(summary)];
+    if (summary.missing) parts.push(el("p", { class: "problem" }, t("review.missing", { count: summary.missing })));
+    document.getElementById("differential").replaceChildren(...parts);
     const state = document.getElementById("state");
     state.className = `tag ${summary.signed_by ? "good" : summary.state === "open" ? "" : "watch"}`;
-    const at = summary.signed_at && new Date(summary.signed_at).toLocaleString(document.documentElement.lang);
+    const at = summary.signed_at && moment(summary.signed_at);
     state.textContent = summary.signed_by
       ? t("review.signed", { operator: summary.signed_by, at })
       : t(`review.${!summary.named ? "day_tag" : summary.state}`);
     showActs();
   }
 
-  function remarks() {
-    const { accepted } = summary.differential;
-    const counted = summary.target ? t("review.counted", { count: accepted, target: summary.target }) : t("review.counted_plain", { count: accepted });
-    const lines = [el("p", { class: "quiet small" }, `${counted}; ${t("review.others", summary.differential)}.`)];
-    if (summary.missing) lines.push(el("p", { class: "problem" }, t("review.missing", { count: summary.missing })));
-    return lines;
-  }
-
   function showActs() {
     const acts = [];
     const act = (name, primary, listener, disabled = false) => {
-      const button = el("button", { type: "button", class: primary ? "primary" : null, disabled }, t(`review.${name}`));
+      const button = el("button", { type: "button", class: primary ? "primary" : null, disabled: disabled || Boolean(busy) }, t(busy ? `review.busy_${busy}` : `review.${name}`));
       button.addEventListener("click", listener);
       acts.push(button);
     };
@@ -56,7 +52,7 @@ export function summaryPanel({ device, sample, operator, failed, changed }) {
     const parts = [t("review.finish_sure", { sample })];
     if (summary.target && counted.accepted < summary.target) parts.push(t("review.finish_short", { count: counted.accepted, target: summary.target }));
     if (counted.undecided) parts.push(t("review.finish_undecided", { count: counted.undecided }));
-    if (await ask(t("review.finish"), parts.join(" "))) await act("finish", {}, t("review.done_finish", { sample }));
+    if (await ask(t("review.finish"), parts.join(" "), t("review.finish_yes"))) await act("finish", {}, t("review.done_finish", { sample }));
   }
 
   async function sign(undoing) {
@@ -68,11 +64,13 @@ export function summaryPanel({ device, sample, operator, failed, changed }) {
     }
     const title = t(undoing ? "review.unsign" : "review.sign");
     const text = t(undoing ? "review.unsign_sure" : "review.sign_sure", { sample, operator: name });
-    if (await ask(title, text)) await act("sign", undoing ? { undo: true } : {}, t(undoing ? "review.done_unsign" : "review.done_sign", { sample }));
+    if (await ask(title, text, t(undoing ? "review.unsign_yes" : "review.sign"))) await act("sign", undoing ? { undo: true } : {}, t(undoing ? "review.done_unsign" : "review.done_sign", { sample }));
   }
 
   async function act(what, said, done) {
     const request = newRequest();
+    busy = what;
+    showActs();
     try {
       const answer = await postJson(address("/act", device, "sample", sample, what), { ...said, request, operator: operator() });
       banner("act", answer.ok ? "" : answer.message);
@@ -80,6 +78,8 @@ export function summaryPanel({ device, sample, operator, failed, changed }) {
     } catch (error) {
       failed(error);
     }
+    busy = "";
+    showActs();
     changed();
   }
 

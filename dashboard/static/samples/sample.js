@@ -1,7 +1,8 @@
 // One sample: its differential as it stands, and its cells, of which only those in view are in the page.
 
-import { address, el, getJson, hold, t, word } from "../core.js";
-import { dataOf, differentialTable, pictureOf, share } from "../cells.js";
+import { address, el, getJson, hold, swatch, t, word } from "../core.js";
+import { dataOf, pictureOf, remark, share } from "../cells.js";
+import { chartLegend, differentialTable } from "../differential.js";
 import { Grid } from "../grid.js";
 import { onChanges, onReload, start } from "../stream.js";
 
@@ -19,7 +20,7 @@ function rem() {
   return parseFloat(getComputedStyle(document.documentElement).fontSize);
 }
 
-const grid = new Grid(box, { size: () => [7.5 * rem(), 10.2 * rem()], fill, open });
+const grid = new Grid(box, { size: () => [8.75 * rem(), 2.7 * rem()], fill, open });
 
 function cellAt(index) {
   const number = Math.floor(index / PAGE);
@@ -55,8 +56,8 @@ function fill(button, index) {
   if (button.dataset.cell === `${cell.id} ${cell.standing}`) return;
   button.dataset.cell = `${cell.id} ${cell.standing}`;
   const picture = cell.pictured ? el("img", { src: pictureOf(cell), alt: "", decoding: "async" }) : el("span", { class: "absent" }, "–");
-  const name = el("span", { class: "line" }, el("span", {}, el("span", { class: "swatch", "data-class": cell.standing }), word(cell.standing)));
-  button.replaceChildren(picture, name, el("span", { class: "line quiet" }, cell.standing === cell.class ? share(cell.confidence) : `${word(cell.class)} ${share(cell.confidence)}`));
+  const name = el("span", { class: "line", title: word(cell.standing) }, swatch(cell.standing), el("span", {}, word(cell.standing)));
+  button.replaceChildren(picture, name, el("span", { class: "line quiet" }, el("span", {}, cell.standing === cell.class ? share(cell.confidence) : `${word(cell.class)} ${share(cell.confidence)}`)));
   button.setAttribute("aria-label", t("samples.cell_label", { class: word(cell.class), confidence: share(cell.confidence), standing: word(cell.standing) }));
 }
 
@@ -92,19 +93,13 @@ async function refresh() {
   } catch {
     return; // the stream's banner tells why
   }
-  document.getElementById("differential").replaceChildren(differentialTable(summary.differential), remark());
+  document.getElementById("differential").replaceChildren(differentialTable(summary.differential.shares), chartLegend(), remark(summary));
   const state = document.getElementById("state");
   state.className = `tag ${summary.signed_by ? "good" : summary.state === "open" ? "" : "watch"}`;
   state.textContent = t(`samples.${summary.signed_by ? "signed" : !summary.named ? "day_tag" : summary.state}`);
   showStandings();
   box.setAttribute("aria-label", t("samples.gallery_cells", { name: standing ? word(standing) : t("samples.everything") }));
   grid.set(length());
-}
-
-function remark() {
-  const { accepted } = summary.differential;
-  const counted = summary.target ? t("review.counted", { count: accepted, target: summary.target }) : t("review.counted_plain", { count: accepted });
-  return el("p", { class: "quiet small" }, `${counted}; ${t("review.others", summary.differential)}.`);
 }
 
 let due = null;

@@ -17,6 +17,7 @@ export class Cells {
     this.all = [];
     this.pictures = new Map();
     this.failed = [];
+    this.broken = 0; // pictures that the server has met and could not read
     this.threshold = 0.85;
     this.filter = { text: "", class: "", verdict: "", reason: "", wrong: false };
     this.order = "order";
@@ -26,7 +27,10 @@ export class Cells {
   add(picture) {
     if (this.pictures.has(picture.number)) return;
     this.pictures.set(picture.number, picture);
-    if (picture.error) this.failed.push(picture);
+    if (picture.error) {
+      this.failed.push(picture);
+      this.broken += 1;
+    }
     for (const row of picture.rows) {
       row.name = picture.name;
       row.text = picture.name.toLowerCase();

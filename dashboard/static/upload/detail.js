@@ -1,6 +1,7 @@
 // One cell closely: its picture under what the model looked at, its probabilities, and the picture that it is in.
 
-import { address, el, getJson, percent, t, word } from "../core.js";
+import { address, el, getJson, moment, percent, t, word } from "../core.js";
+import { colourOf } from "../cells.js";
 
 export class Detail {
   constructor(panel, { key, cells, step }) {
@@ -37,7 +38,7 @@ export class Detail {
 
   async show(row, at, count) {
     this.row = row;
-    this.place = t("upload.place", { at: (at + 1).toLocaleString(), count: count.toLocaleString() });
+    this.place = t("upload.place", { at: (at + 1).toLocaleString("en"), count: count.toLocaleString("en") });
     this.refresh();
     const where = `${address(...this.base, "cells")}/${row.picture}/${row.cell}`;
     this.image.src = `${where}.jpg`;
@@ -72,13 +73,14 @@ export class Detail {
       ...shares.flatMap(([name, share]) => {
         const meter = el("span", { class: "meter" }, el("span", {}));
         meter.firstChild.style.width = `${100 * share}%`;
+        meter.firstChild.style.background = colourOf(name);
         return [el("dt", {}, word(name)), el("dd", {}, meter, el("span", { class: "number" }, percent(100 * share)))];
       }),
     );
     const picture = cells.pictures.get(row.picture);
     const facts = [
       [t("upload.file"), row.name],
-      [t("upload.read_at"), new Date(row.at).toLocaleString(document.documentElement.lang)],
+      [t("upload.read_at"), moment(row.at)],
       [t("upload.model_time"), `${row.ms.toFixed(1)} ms`],
       [t("upload.picture_time"), `${picture.ms.toFixed(0)} ms`],
     ];

@@ -1,6 +1,7 @@
 // Tallies, and the comparison with labels. The browser counts; limits and figures are the server's.
 
-import { el, percent, t, word } from "../core.js";
+import { counted, el, inOrder, percent, t, word } from "../core.js";
+import { differentialTable, range } from "../differential.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -9,27 +10,20 @@ export function tallies(cells, figures) {
   const { classes, accepted, flagged, reasons } = cells.tally();
   const limits = figures && figures.threshold === cells.threshold && figures.accepted === accepted ? figures.shares : [];
   const rows = cells.classes.map((name) => {
-    const share = accepted ? (100 * classes[name]) / accepted : 0;
     const said = limits.find((each) => each.class === name);
-    return el(
-      "tr",
-      {},
-      el("th", { scope: "row" }, word(name)),
-      el("td", { class: "number" }, classes[name].toLocaleString()),
-      el("td", { class: "number" }, accepted ? share.toFixed(1) : "–"),
-      el("td", { class: "number quiet" }, !accepted ? "–" : said ? `${said.low.toFixed(1)}–${said.high.toFixed(1)}` : "…"),
-      el("td", { class: "share" }, bar(share, said)),
-    );
+    return {
+      class: name,
+      count: classes[name],
+      percent: accepted ? (100 * classes[name]) / accepted : null,
+      limits: said ? [said.low, said.high] : null,
+    };
   });
-  const head = ["class", "cells_column", "share", "limits"].map((key, at) =>
-    el("th", { scope: "col", class: at ? "number" : null }, t(`upload.${key}`)),
-  );
   const why = Object.entries(reasons).sort((a, b) => b[1] - a[1]);
   return [
-    el("table", { class: "tally" }, el("thead", {}, el("tr", {}, ...head, el("td", {}))), el("tbody", {}, ...rows)),
-    el("p", { class: "counts" }, t("upload.counts", { accepted: accepted.toLocaleString(), flagged: flagged.toLocaleString() })),
+    differentialTable(rows, { referenced: false }),
+    el("p", { class: "counts" }, t("upload.counts", { accepted: accepted.toLocaleString("en"), flagged: flagged.toLocaleString("en") })),
     why.length
-      ? el("p", { class: "quiet" }, why.map(([reason, count]) => `${word(reason)} ${count.toLocaleString()}`).join(" · "))
+      ? el("p", { class: "quiet" }, why.map(([reason, count]) => `${word(reason)} ${count.toLocaleString("en")}`).join(" · "))
       : null,
   ].filter(Boolean);
 }
@@ -41,24 +35,29 @@ function svg(name, attributes, ...children) {
   return element;
 }
 
-function bar(share, said) {
-  const drawing = svg("svg", { viewBox: "0 0 100 12", preserveAspectRatio: "none", "aria-hidden": "true" });
-  drawing.append(svg("rect", { x: 0, y: 2, width: share, height: 8, class: "bar" }));
-  if (said) drawing.append(svg("line", { x1: said.low, x2: said.high, y1: 6, y2: 6, class: "whisker" }));
-  return drawing;
-}
-
 const number = (value) => (value === null ? "–" : value.toFixed(3));
 
 function rate(value) {
   if (value.percent === null) return "–";
-  return `${percent(value.percent)} (${value.low.toFixed(1)}–${value.high.toFixed(1)}), ${value.count} / ${value.total}`;
+  return t("upload.rate", { percent: percent(value.percent), limits: range([value.low, value.high]), count: value.count, total: value.total });
+}
+
+/** The same with its classes as laboratories list them. */
+function sorted(found) {
+  const classes = inOrder(found.classes);
+  const places = classes.map((name) => found.classes.indexOf(name));
+  return {
+    ...found,
+    classes,
+    by_class: classes.map((name) => found.by_class.find((each) => each.name === name)).filter(Boolean),
+    confusion: places.map((row) => places.map((column) => found.confusion[row][column])),
+  };
 }
 
 /** Everything about labels: [] where there are none. */
 export function evaluation(figures) {
-  const found = figures?.evaluation;
-  if (!found) return [];
+  if (!figures?.evaluation) return [];
+  const found = sorted(figures.evaluation);
   const facts = [
     ["accuracy", rate(found.accuracy)],
     ["accuracy_accepted", rate(found.accuracy_accepted)],
@@ -66,11 +65,14 @@ export function evaluation(figures) {
     ["macro_f1", number(found.macro_f1)],
     ["without_cell", found.without_cell],
   ];
-  const parts = [
-    el("h2", {}, t("upload.against_labels", { count: found.pictures.toLocaleString() })),
-    el("dl", { class: "facts" }, ...facts.flatMap(([key, value]) => [el("dt", {}, t(`upload.${key}`)), el("dd", {}, String(value))])),
-    el("div", { class: "pair" }, byClass(found), confusion(found), roc(found)),
-  ];
+  const parts = [el("h2", {}, counted("upload.against_labels", found.pictures))];
+  // Labels of other kinds only leave nothing to compare.
+  if (found.pictures) {
+    parts.push(
+      el("dl", { class: "facts" }, ...facts.flatMap(([key, value]) => [el("dt", {}, t(`upload.${key}`)), el("dd", {}, String(value))])),
+      el("div", { class: "pair" }, byClass(found), confusion(found), roc(found)),
+    );
+  }
   const others = Object.entries(found.other_kinds);
   if (others.length) {
     parts.push(
@@ -81,7 +83,7 @@ export function evaluation(figures) {
       ),
     );
   }
-  if (figures.unlabelled) parts.push(el("p", { class: "quiet" }, t("upload.unlabelled", { count: figures.unlabelled })));
+  if (figures.unlabelled) parts.push(el("p", { class: "quiet" }, counted("upload.unlabelled", figures.unlabelled)));
   if (figures.unused.length) {
     parts.push(el("p", { class: "quiet" }, t("upload.unused", { names: figures.unused.slice(0, 5).join(", ") })));
   }
@@ -137,6 +139,12 @@ function confusion(found) {
   return made;
 }
 
+/** A piece of a curve, as the legend shows it: each has dashes of its own, for those who do not see its colour. */
+function sign(name, at) {
+  const line = svg("line", { x1: 0, x2: 28, y1: 5, y2: 5, class: `curve curve-${at % 6}`, "data-class": name });
+  return svg("svg", { viewBox: "0 0 28 10", class: "sign", "aria-hidden": "true" }, line);
+}
+
 /** One class against all others, each a line. */
 function roc(found) {
   const curves = found.by_class.filter((each) => each.roc.length);
@@ -153,10 +161,10 @@ function roc(found) {
   drawing.append(svg("text", { x: -50, y: -14.5, "text-anchor": "middle", transform: "rotate(-90)" }, t("upload.true_positive")));
   curves.forEach((each, at) => {
     const d = each.roc.map(([x, y], place) => `${place ? "L" : "M"}${(100 * x).toFixed(2)} ${(100 - 100 * y).toFixed(2)}`).join("");
-    drawing.append(svg("path", { d, class: `curve curve-${at % 6}` }, svg("title", {}, word(each.name))));
+    drawing.append(svg("path", { d, class: `curve curve-${at % 6}`, "data-class": each.name }, svg("title", {}, word(each.name))));
   });
   const legend = curves.map((each, at) =>
-    el("li", {}, el("span", { class: `swatch curve-${at % 6}` }), `${word(each.name)} ${number(each.auc)}`),
+    el("li", {}, sign(each.name, at), `${word(each.name)} ${number(each.auc)}`),
   );
   return el("figure", { class: "curves" }, el("figcaption", {}, t("upload.roc")), drawing, el("ul", {}, ...legend));
 }

@@ -77,8 +77,10 @@ export class List {
   }
 
   paint() {
-    this.height = 5.5 * parseFloat(getComputedStyle(document.documentElement).fontSize);
+    this.height = parseFloat(getComputedStyle(this.box).getPropertyValue("--item")) * parseFloat(getComputedStyle(document.documentElement).fontSize);
     this.space.style.height = `${this.items.length * this.height}px`;
+    // A list of three cells is three cells high.
+    this.box.style.setProperty("--whole", `${Math.max(1, this.items.length) * this.height}px`);
     const first = Math.max(0, Math.floor(this.box.scrollTop / this.height) - SPARE);
     const last = Math.min(this.items.length, Math.ceil((this.box.scrollTop + this.box.clientHeight) / this.height) + SPARE);
     for (const [at, row] of this.rows) {

@@ -1,6 +1,6 @@
 // The page: from files dropped to cells looked at.
 
-import { Failure, address, banner, el, getJson, percent, postJson, say, t, word } from "../core.js";
+import { Failure, address, banner, counted, el, getJson, inOrder, percent, postJson, say, swatch, t, word } from "../core.js";
 import { Cells } from "./cells.js";
 import { Detail } from "./detail.js";
 import { evaluation, tallies } from "./figures.js";
@@ -99,7 +99,7 @@ class Job {
     this.key = key;
     this.model = said.model;
     this.progress = said;
-    this.cells = new Cells(said.model.classes);
+    this.cells = new Cells(inOrder(said.model.classes));
     this.cells.threshold = Number(find("#threshold").value);
     this.sending = new AbortController();
     this.sentText = "";
@@ -140,7 +140,7 @@ class Job {
   }
 
   sent(count, bytes) {
-    const values = { count: count.toLocaleString(), total: this.expected.toLocaleString(), bytes: megabytes(bytes) };
+    const values = { count: count.toLocaleString("en"), total: this.expected.toLocaleString("en"), bytes: megabytes(bytes) };
     this.sentText = count < this.expected ? t("upload.sent", values) : "";
     this.drawSoon();
   }
@@ -166,14 +166,12 @@ class Job {
 
   status() {
     const { state, read, received, cells, seconds, problem } = this.progress;
-    const values = {
-      read: read.toLocaleString(),
-      total: Math.max(this.expected, received).toLocaleString(),
-      cells: cells.toLocaleString(),
-      seconds: seconds.toFixed(1),
-      problem,
-    };
-    return t(`upload.state_${state}`, values);
+    const good = read - this.cells.broken;
+    const total = Math.max(this.expected, received);
+    const values = { read: good.toLocaleString("en"), total: total.toLocaleString("en") };
+    const whole = state === "done" && good === total;
+    const pictures = whole ? counted("upload.pictures", good) : t("upload.pictures_of", values);
+    return t(`upload.state_${state}`, { ...values, pictures, cells: counted("upload.cell_count", cells), seconds: seconds.toFixed(1), problem });
   }
 
   drawBar() {
@@ -188,7 +186,7 @@ class Job {
     const { state, skipped } = this.progress;
     const over = OVER.includes(state);
     this.drawBar();
-    find("#status").textContent = [this.status(), this.sentText, skipped ? t("upload.skipped", { count: skipped }) : ""].filter(Boolean).join(" ");
+    find("#status").textContent = [this.status(), this.sentText, skipped ? counted("upload.skipped", skipped) : ""].filter(Boolean).join(" ");
     find("#status").classList.toggle("problem", state === "failed");
     find("#stop").hidden = over;
     find("#again").hidden = !over;
@@ -201,7 +199,7 @@ class Job {
   filter() {
     const shown = this.cells.shown();
     this.list.show(shown);
-    const values = { shown: shown.length.toLocaleString(), count: this.cells.all.length.toLocaleString() };
+    const values = { shown: shown.length.toLocaleString("en"), count: this.cells.all.length.toLocaleString("en") };
     find("#shown").textContent = t(shown.length === this.cells.all.length ? "upload.all_shown" : "upload.some_shown", values);
     find("#wrong-label").hidden = !this.cells.labelled;
   }
@@ -246,15 +244,15 @@ class Job {
     const tags = why.length ? why.map((reason) => el("span", { class: "tag watch" }, word(reason))) : [el("span", { class: "tag good" }, t("common.accepted"))];
     if (row.label) {
       const wrong = this.cells.wrong(row);
-      tags.push(el("span", { class: wrong ? "tag bad" : "tag" }, t(wrong ? "upload.label_wrong" : "upload.label_is", { label: word(row.label) })));
+      tags.unshift(el("span", { class: wrong ? "tag bad" : "tag" }, t(wrong ? "upload.label_wrong" : "upload.label_is", { label: word(row.label) })));
     }
     const meter = el("span", { class: "meter" }, el("span", {}));
     meter.firstChild.style.width = `${100 * row.confidence}%`;
     return [
       el("img", { src: `${this.at("cells")}/${row.picture}/${row.cell}.jpg`, alt: "", width: 128, height: 128, decoding: "async" }),
-      el("span", { class: "what" }, el("strong", {}, word(row.class)), el("span", { class: "sure" }, meter, percent(100 * row.confidence))),
+      el("span", { class: "what" }, el("strong", {}, swatch(row.class), word(row.class)), el("span", { class: "sure" }, meter, percent(100 * row.confidence))),
       el("span", { class: "tags" }, ...tags),
-      el("span", { class: "file quiet" }, row.name.split("/").pop()),
+      el("span", { class: "file quiet", title: row.name }, row.name.split("/").pop()),
     ];
   }
 
@@ -267,7 +265,7 @@ class Job {
   drawFailed() {
     const { failed } = this.cells;
     find("#failed").hidden = !failed.length;
-    find("#failed-title").textContent = t("upload.failed_title", { count: failed.length.toLocaleString() });
+    find("#failed-title").textContent = t("upload.failed_title", { count: failed.length.toLocaleString("en") });
     const list = find("#failed-list");
     for (const { name, error } of failed.slice(list.childElementCount, 500)) {
       list.append(el("li", {}, el("strong", {}, name), el("span", {}, error.startsWith(name) ? error.slice(name.length) : ` ${error}`)));
@@ -286,7 +284,7 @@ function open(said) {
   find("#evaluation").hidden = true;
   find("#threshold").value = said.model.threshold;
   showThreshold();
-  find("#filter-class").replaceChildren(el("option", { value: "" }, t("upload.any_class")), ...said.model.classes.map((name) => el("option", { value: name }, word(name))));
+  find("#filter-class").replaceChildren(el("option", { value: "" }, t("upload.any_class")), ...inOrder(said.model.classes).map((name) => el("option", { value: name }, word(name))));
   find("#results-model").textContent = t("upload.read_with", { model: said.model.name });
   find("#results-uncalibrated").hidden = said.model.calibrated;
   job = new Job(said);
@@ -340,7 +338,9 @@ function wireResults() {
     const file = labels.files[0];
     labels.value = "";
     if (!file) return;
-    const response = await fetch(job.at("labels"), { method: "POST", body: file });
+    status.className = "quiet";
+    status.textContent = t("upload.labels_reading", { name: file.name });
+    const response = await fetch(`${job.at("labels")}?${new URLSearchParams({ name: file.name })}`, { method: "POST", body: file });
     const said = await response.json();
     status.className = response.ok ? "quiet" : "problem";
     status.textContent = response.ok ? t("upload.labels_taken", { name: file.name }) : said.error;
