@@ -86,6 +86,7 @@ def command(cells: int, seed: int, picture: Path | None, keep: bool, dashboard: 
     path = _save(witness, picture)
     if path is not None:
         click.echo(f"The fields, with what was read in them: {path}")
+    click.echo("Next: leukoscope classify PICTURE names the cells of your own pictures.")
 
 
 def _make(broker: PrivateBroker, folder: Path, cells: int, seed: int, keep: bool) -> tuple[Daemon, Witness]:

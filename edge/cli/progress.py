@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -14,6 +16,10 @@ SHORT_S: Final = 1.0
 """Work that ends sooner shows nothing."""
 
 EVERY_S: Final = 0.2
+
+WIDEST: Final = 30
+NARROWEST: Final = 5
+"""Characters of the bar; a terminal that has no room for this gets the words alone."""
 
 
 class Progress:
@@ -50,15 +56,34 @@ class Progress:
         self._total = max(self._total or self._count(), self._done)
         rate = self._done / (now - self._started)
         left = (self._total - self._done) / rate
-        full = 30 * self._done // self._total
-        bar = "█" * full + "░" * (30 - full)
-        click.echo(
-            f"\r\x1b[K{bar} {self._done:,} of {self._total:,}, {rate:,.0f}/s, {left:,.0f} s left",
-            err=True,
-            nl=False,
-        )
+        words = f"{self._done:,} of {self._total:,}, {rate:,.0f}/s, {left:,.0f} s left"
+        # A line that is wrapped could not be wiped away.
+        columns = _columns()
+        words = words[: columns - 1]
+        width = min(WIDEST, columns - len(words) - 2)
+        bar = _bar(self._done / self._total, width) + " " if width >= NARROWEST else ""
+        click.echo(f"\r\x1b[K{bar}{words}", err=True, nl=False)
 
     def clear(self) -> None:
         """Remove the line, so that another can be written in its place."""
         if self._total:
             click.echo("\r\x1b[K", err=True, nl=False)
+
+
+def _columns() -> int:
+    """The width of the terminal that standard error is; standard output may be a file."""
+    try:
+        columns = os.get_terminal_size(sys.stderr.fileno()).columns
+    except OSError:
+        columns = 0
+    return columns or shutil.get_terminal_size().columns
+
+
+def _bar(part: float, width: int) -> str:
+    """A bar so many characters wide, of which a part is full, in what the terminal's encoding has."""
+    full = int(width * part)
+    try:
+        "█░".encode(getattr(sys.stderr, "encoding", None) or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return "#" * full + "." * (width - full)
+    return "█" * full + "░" * (width - full)
