@@ -49,6 +49,12 @@ def box(stand: Stand) -> Iterator[Box]:
         yield box
 
 
+def answered(page: Any) -> None:
+    """No decision is on its way any more."""
+    kept = "JSON.parse(sessionStorage.getItem('leukoscope-decisions') ?? '[]').length"
+    until(lambda: page.evaluate(kept) == 0, "the device has answered every decision")
+
+
 def known(mirror: Mirror, sample: str) -> str:
     found = mirror.sample("bench-1", sample)
     return found.record.state if found and found.record else ""
@@ -113,21 +119,21 @@ def test_a_sample_is_opened_and_its_cells_seen(
         lambda: page.locator("#grid [role=listitem]:visible").count() == counted["basophil"],
         "the gallery shows one class",
     )
-    shown = page.locator("#grid button:visible")
-    until(
-        lambda: all("Basophil" in (each.get_attribute("aria-label") or "") for each in shown.all()),
-        "all of them are of that class",
+    names = (
+        "[...document.querySelectorAll('#grid [role=listitem]:not([hidden]) button')].map(e => e.ariaLabel)"
     )
+    until(lambda: all("Basophil" in name for name in page.evaluate(names)), "all of them are of that class")
     page.get_by_label("All 76").check()
-    page.wait_for_selector("#grid img")
+    first = mirror.cells("bench-1", "A-1", limit=1)[0].record.id
+    begun = page.locator(f"#grid [aria-posinset='1'] button[data-cell^='{first} ']")
+    begun.locator("img").wait_for()
     axe(page)
     shot(page, "sample", full_page=True)
     page.set_viewport_size({"width": 390, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    page.locator("#grid button:visible").first.click()
+    begun.click()
     page.wait_for_selector("#review[data-ready]", state="attached")
-    first = mirror.cells("bench-1", "A-1", limit=1)[0]
-    assert f"cell={first.record.id}" in page.url
+    assert f"cell={first}" in page.evaluate("location.search")
 
 
 @pytest.mark.usefixtures("box")
@@ -218,12 +224,14 @@ def test_like_cells_without_a_model_or_a_picture(tmp_path: Path) -> None:
 def test_without_sign_in_the_name_is_typed(stand: Stand, box: Box, page: Any) -> None:
     page.goto(stand.address + "review?device=bench-1&sample=B-2&only=all")
     page.wait_for_selector("#review[data-ready]", state="attached")
-    page.get_by_label("Your name").fill("Cem 1")
+    page.get_by_label("Your name").press_sequentially("Cem 1")
+    answered(page)
     assert box.said("B-2") == [], "digits in a name decide nothing"
     page.get_by_role("heading", name="Your decision").click()
     page.keyboard.press("5")
     until(lambda: box.said("B-2"), "the decision is on the device")
     assert box.said("B-2")[0][1:] == ("basophil", "Cem 1")
+    answered(page)  # else the page asks whether it is really to be left
     page.reload()
     page.wait_for_selector("#review[data-ready]", state="attached")
     assert page.get_by_label("Your name").input_value() == "Cem 1"
