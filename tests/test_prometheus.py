@@ -212,3 +212,22 @@ def test_an_address_that_is_none_is_refused(listen: str) -> None:
 def test_a_file_that_the_collector_would_pass_over_is_refused() -> None:
     with pytest.raises(ValueError, match=r"\.prom"):
         MetricsSettings.model_validate({"textfile": "/run/leukoscope.txt"})
+
+
+def test_a_file_that_can_be_written_does_not_hide_an_address_that_is_taken(tmp_path: Path) -> None:
+    health = Health()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with exporter(health, listen=address, textfile=tmp_path / "a.prom") as telling:
+            telling.tell(METRICS)
+            assert [problem.code for problem in health.problems()] == ["metrics"]
+            assert address in health.problems()[0].text
+            (tmp_path / "a.prom").unlink()
+            (tmp_path / "a.prom").mkdir()
+            telling.tell(METRICS)
+            assert "cannot be written" in health.problems()[0].text
+            assert address in health.problems()[0].text
+            (tmp_path / "a.prom").rmdir()
+            telling.tell(METRICS)
+            assert "cannot be written" not in health.problems()[0].text
+            assert address in health.problems()[0].text

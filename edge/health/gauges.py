@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 from edge.health import machine
+from edge.health.clock import JUMP_S
 from edge.health.problems import Health
 from edge.mqtt.session import Session
 from edge.pipeline import Reading
@@ -45,10 +46,17 @@ class _Before(NamedTuple):
 
 
 class Gauges:
-    """Counts since the start of the program. Used from the daemon's thread."""
+    """Counts since the start of the program. Used from the daemon's thread.
 
-    def __init__(self) -> None:
+    Args:
+        wall: the clock by which frames are dated, in seconds since 1970.
+    """
+
+    def __init__(self, *, wall: Callable[[], float] = time.time) -> None:
         self.begun_at = time.monotonic()
+        self._wall = wall
+        self._offset = wall() - self.begun_at
+        self._set_at = float("-inf")  # when somebody set that clock last
         self.frames = self.cells = 0
         self.skipped: Counter[str] = Counter()
         self.decided: Counter[tuple[str, Verdict]] = Counter()
@@ -71,13 +79,18 @@ class Gauges:
     def stored(self, counted: Sequence[Counted], *, at: datetime) -> None:
         """Cells were decided and are in the store since a moment."""
         self.cells += len(counted)
+        now = time.monotonic()
+        jump, self._offset = self._wall() - now - self._offset, self._wall() - now
+        if abs(jump) >= JUMP_S:
+            self._set_at = now
         for each in counted:
             decision = each.decision
             self.decided[decision.cell_class, decision.verdict] += 1
             self._time("inference", decision.prediction.elapsed_ms / 1000)
-            # A clock that was set meanwhile must not make it negative.
+            # It is not known of what was captured before the clock was set; set back, it must not be negative.
             age = (at - decision.cell.field.frame.captured_at).total_seconds()
-            self._time("latency", max(0.0, age))
+            if age <= now - self._set_at:
+                self._time("latency", max(0.0, age))
 
     def metrics(
         self, *, queue: FrameQueue, store: Store, source: Source, session: Session, health: Health

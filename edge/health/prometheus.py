@@ -51,6 +51,7 @@ class Exporter(Collector):
         self._registry = CollectorRegistry()
         self._registry.register(self)
         self._server: tuple[WSGIServer, threading.Thread] | None = None
+        self._deaf = ""  # why nobody can ask at the address
 
     def __enter__(self) -> Self:
         """Answer at the address, where one is given."""
@@ -59,7 +60,8 @@ class Exporter(Collector):
             try:
                 self._server = start_http_server(int(port), host.strip("[]"), registry=self._registry)
             except OSError as error:
-                self._complain(f"[metrics] listen = {self._settings.listen!r}: {error.strerror or error}")
+                self._deaf = f"[metrics] listen = {self._settings.listen!r}: {error.strerror or error}"
+                self._complain()
             else:
                 log.info("metrics for Prometheus at http://%s/metrics", self._settings.listen)
         return self
@@ -84,10 +86,14 @@ class Exporter(Collector):
         except OSError as error:
             self._complain(f"[metrics] textfile: {file} cannot be written: {error.strerror or error}")
         else:
-            self._health.clear("metrics")
+            self._complain()
 
-    def _complain(self, text: str) -> None:
-        self._health.report("metrics", text)
+    def _complain(self, file: str = "") -> None:
+        faults = "; ".join(filter(None, (self._deaf, file)))
+        if faults:
+            self._health.report("metrics", faults)
+        else:
+            self._health.clear("metrics")
 
     def collect(self) -> Iterator[Metric]:
         """What there is to say; Prometheus' library calls it, in its own thread."""

@@ -120,7 +120,8 @@ class HealingSource:
     @property
     def figures(self) -> CameraFigures:
         """What the camera did so far."""
-        lost = self._lost + (self._feed.lost if self._feed is not None else 0)
+        feed = self._feed  # another thread asks than the one that gives it up
+        lost = self._lost + (0 if feed is None else feed.lost)
         return CameraFigures(self._restarts, self._timeouts, lost, self._repeated, self._blank)
 
     def open(self) -> None:
