@@ -42,7 +42,13 @@ MANY_COPIES = 10
 )
 @options.names
 @options.split_by
-@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Of everything random.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=1,
+    show_default=True,
+    help="The same number draws the same copies.",
+)
 def command(
     source: Path, output: Path, to: int | None, names: tuple[str, ...], split_by: By, seed: int
 ) -> None:

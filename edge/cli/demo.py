@@ -45,10 +45,20 @@ FAREWELL_S = 10.0
         "leukoscope demo --cells 400 --seed 7 --picture fields.jpg",
     )
 )
-@click.option("--cells", type=click.IntRange(1, 2000), default=100, show_default=True, help="On the slide.")
-@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Lays out the slide.")
 @click.option(
-    "--picture", type=click.Path(path_type=Path, dir_okay=False), help="Where the fields are drawn."
+    "--cells", type=click.IntRange(1, 2000), default=100, show_default=True, help="White cells on the slide."
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=1,
+    show_default=True,
+    help="The same number lays out the same slide.",
+)
+@click.option(
+    "--picture",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Draw the fields into this file. Default: a new temporary folder.",
 )
 @click.option("--keep", is_flag=True, help="Stay on the broker after the last field, until Ctrl-C.")
 @click.option(
@@ -297,7 +307,7 @@ def summary(tally: Tally) -> list[str]:
 
 
 def _save(witness: Witness, picture: Path | None) -> Path | None:
-    """Write the contact sheet, where no place is named to a new folder of the system's for such things."""
+    """Write the contact sheet, where no place is named to a new temporary folder."""
     from PIL import Image
 
     sheet = witness.sheet()

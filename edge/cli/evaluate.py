@@ -209,6 +209,10 @@ def _write(runs: list[tuple[Run, Settings]], into: Path, text: str, criteria: Cr
         stem = "report" if len(runs) == 1 else f"report-{run.examined.model}"
         write_bytes(into / f"{stem}.html", html.render(document).encode())
         write_bytes(into / f"{stem}.pdf", pdf.render(document))
+    stems = ", ".join("report" if len(runs) == 1 else f"report-{run.examined.model}" for run, _ in runs)
     click.echo(
-        f"Written to {printable(str(into))}: the report to file and sign is in .pdf and .html.", err=True
+        printable(
+            f"Written to {into}: {stems} as .pdf and .html, to file and sign; report.md, report.json, {LISTING}"
+        ),
+        err=True,
     )

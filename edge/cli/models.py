@@ -41,6 +41,7 @@ def list_() -> None:
             )
         )
     click.echo(table(("model", "version", "size", "threshold", "classes"), rows), nl=False)
+    click.echo("How good each is: docs/models.md, or leukoscope models show NAME", err=True)
 
 
 @command.command(

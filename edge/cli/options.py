@@ -22,7 +22,7 @@ class Number(click.FloatRange):
 model = click.option(
     "--model",
     metavar="NAME|DIR",
-    help="A model of the zoo (see `leukoscope models list`) or a bundle's folder.",
+    help="A model of the zoo (see `leukoscope models list`) or a bundle's folder. Default: mobilenet_v2-int8.",
 )
 
 threshold = click.option(

@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from edge.cli import COMMANDS, main
+from edge.inference.bundle import DEFAULT_MODEL
 from edge.text import printable
 
 
@@ -115,6 +116,12 @@ def test_ctrl_c_is_said_in_a_word_and_is_the_status_of_shells() -> None:
     assert told[1].splitlines()[-1] == "Stopped."
     assert "Traceback" not in told[1]
     assert running.returncode == 130
+
+
+def test_the_default_model_is_named() -> None:
+    assert f"Default: {DEFAULT_MODEL}." in " ".join(
+        CliRunner().invoke(main, ["classify", "--help"]).output.split()
+    )
 
 
 def test_no_help_imports_tensorflow_or_anything_slow() -> None:
