@@ -34,8 +34,12 @@ def open_database(path: Path) -> sqlite3.Connection:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         database = sqlite3.connect(path, timeout=10)
-        database.execute("PRAGMA foreign_keys = ON")
-        database.executescript(_TABLES)
+        try:
+            database.execute("PRAGMA foreign_keys = ON")
+            database.executescript(_TABLES)
+        except BaseException:
+            database.close()
+            raise
     except (OSError, sqlite3.Error) as error:
         raise StoreError(f"{path}: the users cannot be read: {error}") from error
     return database

@@ -92,7 +92,8 @@ class Guard:
         if self._sessions is None:
             return EVERYBODY
         token = request.cookies.get(cookie_name(request))
-        if not token or "/static/" in request.url.path:
+        own = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+        if not token or own.startswith("/static/"):
             return None
         active = BY_ITSELF not in request.headers and not request.url.path.endswith("/events")
         return await run_in_threadpool(self._sessions.user, token, active=active)

@@ -26,6 +26,19 @@ class Attempts:
         now = self._clock()
         return max(0.0, *(self._failed.get(key, (0, now))[1] - now for key in keys))
 
+    def begin(self, *keys: str) -> float:
+        """Begin a try, which counts as a wrong password until `succeeded` says otherwise.
+
+        It is counted before the password is looked at: who sends a thousand tries at once has had a thousand.
+
+        Returns:
+            How long to wait first; 0 where the try may be made, and is counted.
+        """
+        wait_s = self.wait_s(*keys)
+        if not wait_s:
+            self.failed(*keys)
+        return wait_s
+
     def failed(self, *keys: str) -> None:
         """A password was wrong."""
         now = self._clock()

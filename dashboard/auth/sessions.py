@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import secrets
+import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -55,7 +57,7 @@ class Sessions:
             active: the person did something; a page that refreshes itself keeps nobody signed in.
         """
         now = self._clock()
-        with closing(open_database(self._path)) as database, database:
+        with closing(open_database(self._path)) as database:
             row = database.execute(
                 "SELECT name, role, created_at, begun_at, seen_at FROM sessions"
                 " JOIN users ON users.name = sessions.user WHERE token_hash = ?",
@@ -64,7 +66,11 @@ class Sessions:
             if row is None or now - row[3] >= self.longest_s or now - row[4] >= self._idle_s:
                 return None
             if active and now - row[4] > TOUCH_S:
-                database.execute("UPDATE sessions SET seen_at = ? WHERE token_hash = ?", (now, _hash(token)))
+                # A disk that is full must not shut out whoever would see on the page that it is.
+                with contextlib.suppress(sqlite3.OperationalError), database:
+                    database.execute(
+                        "UPDATE sessions SET seen_at = ? WHERE token_hash = ?", (now, _hash(token))
+                    )
         return User(row[0], Role[row[1].upper()], row[2])
 
     def end(self, token: str) -> None:

@@ -122,7 +122,7 @@ class Users:
         """Who that is; None where the name or the password is wrong, and it does not show which."""
         with closing(self._open()) as database:
             row = database.execute(
-                "SELECT name, role, hash, created_at FROM users WHERE name = ?", (name,)
+                "SELECT name, role, hash, created_at FROM users WHERE name = ?", (as_kept(name),)
             ).fetchone()
         hashed = self._decoy if row is None else row[2]
         with self._turn:  # a check takes 64 MiB: a flood of them must not take them all at once
@@ -136,13 +136,18 @@ class Users:
         return open_database(self._path)
 
 
+def as_kept(name: str) -> str:
+    """A name however it was typed: some keyboards write an accent as a character of its own."""
+    return unicodedata.normalize("NFC", name.strip())
+
+
 def checked_name(name: str) -> str:
     """A name as it is kept.
 
     Raises:
         UserError: it is empty, too long, or holds what cannot be seen.
     """
-    name = unicodedata.normalize("NFC", name.strip())
+    name = as_kept(name)
     if not 1 <= len(name) <= LONGEST_NAME or not name.isprintable():
         raise UserError(f"a name has 1 to {LONGEST_NAME} characters that can be seen")
     return name

@@ -12,7 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from dashboard.auth.guard import cookie_name
-from dashboard.auth.users import LONGEST_NAME, SHORTEST, Role, User, UserError
+from dashboard.auth.users import LONGEST_NAME, SHORTEST, Role, User, UserError, as_kept
 from dashboard.pages.base import path_for, render, services, user
 from dashboard.settings import is_loopback
 from dashboard.strings import t
@@ -37,8 +37,8 @@ async def sign_in(request: Request) -> Response:
     form = await _fields(request)
     name, password = form.get("name", ""), form.get("password", "")
     address = request.client.host if request.client else ""
-    keys = f"name {name[:LONGEST_NAME]}", f"address {address}"
-    wait_s = here.attempts.wait_s(*keys)
+    keys = f"name {as_kept(name)[:LONGEST_NAME]}", f"address {address}"
+    wait_s = here.attempts.begin(*keys)
     if wait_s > 0:
         return _form(request, t("account.too_many", seconds=int(wait_s) + 1), 429, name=name)
     somebody = await run_in_threadpool(here.users.check, name, password)
