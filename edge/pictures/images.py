@@ -118,13 +118,15 @@ def _decode_plain_jpeg(data: bytes) -> Image | None:
         return None
     import cv2
 
+    in_rgb = getattr(cv2, "IMREAD_COLOR_RGB", None)  # OpenCV has it from 4.11 on
+    order = cv2.IMREAD_COLOR if in_rgb is None else in_rgb
     try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), order | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error:
         return None
     if pixels is None:
         return None
-    image: Image = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)
+    image: Image = pixels if in_rgb is not None else cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)
     return image
 
 

@@ -10,11 +10,13 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, Protocol, TextIO
+from typing import TYPE_CHECKING, Final, Protocol, TextIO
 
 from edge.report.tabular import safe
-from edge.statistics.evaluation import Evaluation
 from edge.text import printable
+
+if TYPE_CHECKING:  # its import would take a twentieth of the start of a run without labels
+    from edge.statistics.evaluation import Evaluation
 
 COLUMNS: Final = (
     "schema",

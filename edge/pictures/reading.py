@@ -84,6 +84,8 @@ def read_all(inputs: Iterable[Input], settings: Settings) -> Iterator[Answer]:
     """
     import cv2
 
+    import edge.pipeline  # noqa: F401 – before the process is copied: then the copies share it
+
     keep_freed_memory()
     workers = cores()
     if workers > 1:
