@@ -32,6 +32,10 @@ SUFFIXES: Final[dict[str, Form]] = {".csv": "csv", ".json": "json", ".jsonl": "j
 """What a file's ending says of how cells are written to it."""
 
 
+FEW: Final = 10
+"""Of fewer accepted cells no percentages of the classes are told: their limits would span nearly everything."""
+
+
 @dataclass(slots=True)
 class Summary:
     """Counts over the whole run."""
@@ -59,17 +63,22 @@ class Summary:
 
         result = differential({name: self.accepted[name] for name in classes}, flagged=self.flagged)
         cells = result.accepted + result.flagged
-        lines = [
-            f"pictures {self.pictures:,}, cells {cells:,}, errors {self.errors:,}, other files skipped "
-            f"{skipped:,}; {seconds:.1f} s, {self.pictures / seconds:,.0f} pictures/s"
-        ]
+        parts = [f"pictures {self.pictures:,}, cells {cells:,}"]
+        parts += [f"errors {self.errors:,}"] if self.errors else []
+        parts += [f"other files skipped {skipped:,}"] if skipped else []
+        rate = f", {self.pictures / seconds:,.0f} pictures/s" if self.pictures > 1 else ""
+        lines = [f"{', '.join(parts)}; {seconds:.1f} s{rate}"]
         if not cells:
             return lines[0]
         of_all = [f"{100 * count / cells:5.1f} % of the cells" for count in (result.accepted, result.flagged)]
+        few = result.accepted < FEW
         if result.accepted:
-            lines.append(f"accepted       {result.accepted:>6,}  {of_all[0]}; of these, with 95 % limits:")
+            of_these = ":" if few else "; of these, with 95 % limits:"
+            lines.append(f"accepted       {result.accepted:>6,}  {of_all[0]}{of_these}")
         for share in result.shares:
-            if share.percent is not None:
+            if few and share.count:
+                lines.append(f"  {share.cell_class:<12} {share.count:>6,}")
+            elif not few and share.percent is not None:
                 low, high = share.limits
                 percent = f"{share.percent:5.1f} %  {low:.1f} to {high:.1f}"
                 lines.append(f"  {share.cell_class:<12} {share.count:>6,}  {percent}")

@@ -63,7 +63,8 @@ OPTIONS: Final = (
                  help="What makes an epoch better, and its model the one that is kept: less loss on the validation "
                  "side, or a higher mean over the classes of F1 there, in which a rare class counts like any other."),
     click.option("--bfloat16", is_flag=True, help="Compute in half width; faster where the processor has it."),
-    click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="The same number, the same training."),
+    click.option("--seed", type=click.IntRange(0), default=1, show_default=True,
+                 help="The same number, the same training."),
 )  # fmt: skip
 
 _ONLY_WITH: Final = {

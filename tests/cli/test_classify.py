@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,16 @@ def test_the_table_and_the_summary() -> None:
     verdicts = Counter(line["verdict"] for line in lines(SAMPLES / "acevedo"))
     assert (counts.pop("accepted"), counts.pop("flagged")) == (verdicts["accepted"], verdicts["flagged"])
     assert sum(counts.values()) == verdicts["accepted"]
+
+
+def test_few_cells_are_counted_and_not_made_percentages_of() -> None:
+    said = classify(CELLS[0]).stderr.splitlines()
+    assert re.fullmatch(r"pictures 1, cells 1; \d+\.\d s", said[0])
+    assert said[1:] == [
+        "accepted            1  100.0 % of the cells:",
+        "  basophil          1",
+        CAUTION,
+    ]
 
 
 @pytest.mark.parametrize("empty", [True, False])
