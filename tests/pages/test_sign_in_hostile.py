@@ -40,7 +40,9 @@ def test_a_thousand_tries_at_once_are_no_more_than_one_after_another(stand: Stan
             return [answer.status_code for answer in await asyncio.gather(*tries)]
 
     said = asyncio.run(flood())
-    assert TRIES <= said.count(401) <= TRIES + 3, "some more, where the machine took so long that a pause was over"
+    assert TRIES <= said.count(401) <= TRIES + 3, (
+        "some more, where the machine took so long that a pause was over"
+    )
     assert said.count(401) + said.count(429) == 60
 
 
