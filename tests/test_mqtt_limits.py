@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import random
 import signal
 import time
 from collections.abc import Callable
+from threading import Event
 
 import paho.mqtt.client as paho
 import pytest
@@ -13,10 +15,13 @@ from brokers import put, session
 from grudging import GrudgingBroker
 from helpers import Subscriber, until
 
+from edge.config import Mqtt
 from edge.errors import StoreError
 from edge.health.problems import Health
 from edge.mqtt import connection, refusals
+from edge.mqtt import session as mqtt
 from edge.mqtt.broker import PrivateBroker
+from edge.mqtt.session import Session
 from edge.store import Store
 from edge.wire.messages import Message
 
@@ -212,3 +217,30 @@ def test_a_broker_without_retained_messages_or_acknowledgements_is_told_so(store
         ):
             until(lambda health=health: codes(health) == {"broker"}, "it is refused")
             assert what in health.problems()[0].text
+
+
+def test_a_connection_that_takes_long_to_fail_is_none_that_held(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name server that is away may take longer than the longest pause."""
+    monkeypatch.setattr(random, "uniform", lambda _least, most: most)
+    waits: list[float] = []
+
+    def look_up(_: connection.Connection) -> connection.Ended:
+        time.sleep(1.2 * mqtt.BACKOFF_LAST_S)
+        return connection.Ended("its name is not known", "no connection: its name is not known")
+
+    monkeypatch.setattr(connection.Connection, "open", look_up)
+    running = Session(
+        Mqtt(), password=None, device="lost", outbox=store, status=lambda _: Message("status", "{}")
+    )
+
+    def wait(seconds: float) -> bool:
+        waits.append(seconds)
+        return Event.wait(running._stopping, seconds)
+
+    monkeypatch.setattr(running._stopping, "wait", wait)
+    running.start()
+    until(lambda: len(waits) >= 4, "it has tried four times")
+    running.stop(0)
+    assert waits[:4] == pytest.approx([0.05, 0.1, 0.2, 0.2])

@@ -98,6 +98,7 @@ class Session:
         self._requests: deque[Request] = deque()
         self._replies: deque[Reply] = deque(maxlen=COMMANDS_WAITING + COMMANDS_REFUSED)
         self._connection: Connection | None = None
+        self._connected_at = float("inf")
         self._stopping = threading.Event()
         self._deadline = 0.0
         self._failure: Exception | None = None
@@ -281,13 +282,13 @@ class Session:
             with suppress(StoreUnavailable):
                 self._failures.remember(self.outbox.failures())
             while not self._stopping.is_set():
-                begun = time.monotonic()
+                self._connected_at = float("inf")
                 try:
                     self._connect_once()
                     self.tend()
                 except StoreUnavailable as error:
                     log.warning("the outbox cannot be used for now: %s", error)
-                if time.monotonic() - begun > BACKOFF_LAST_S:
+                if time.monotonic() - self._connected_at > BACKOFF_LAST_S:
                     delay = BACKOFF_FIRST_S  # it had held: what ended it is a new matter
                 # The jitter keeps a ward's devices from coming back all at once.
                 self._stopping.wait(delay * random.uniform(0.5, 1))
@@ -327,6 +328,7 @@ class Session:
 
     def _use(self, connection: Connection) -> Ended | None:
         self.connections += 1
+        self._connected_at = time.monotonic()
         self.health.clear("broker")
         known = self._retained.get("status")
         status = self.status("online")

@@ -49,7 +49,8 @@ class Database:
 
     Args:
         path: the file; it and its folder are made where they are missing, unless `shared`.
-        shared: beside the daemon, or while it is not there: claims nothing, makes nothing, begins no boot.
+        shared: beside the daemon, or while it is not there: claims nothing, makes nothing. It begins a boot only where
+            it writes while there is no daemon: the file may be a copy of an older state, see `_begin_beside`.
 
     Attributes:
         replaced: what `open` did with a damaged database; None where there was none.
@@ -63,6 +64,7 @@ class Database:
         self.trouble: str | None = None
         self._lock = threading.RLock()
         self._claim: IO[str] | None = None
+        self._begun = False
         self._connection: sqlite3.Connection | None = None
 
     def open(self) -> None:
@@ -278,6 +280,24 @@ class Database:
                 for statement in statements:
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {number}")
+
+    def _begin_beside(self) -> None:
+        """Before the first writing beside the daemon: where there is none, ids begin anew, as they do when it starts.
+
+        Else what is done to a database that was put back to an older state, and not started yet, would bear ids that
+        the newer state had given already.
+        """
+        if not self.shared or self._begun:
+            return
+        self._begun = True
+        try:
+            with self.path.with_name(self.path.name + ".lock").open() as claim:
+                fcntl.flock(claim, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            pass
+        except OSError:  # it is held, or cannot be looked at
+            return
+        self._begin_boot()
 
     def _begin_boot(self) -> None:
         with self._transaction() as connection:

@@ -138,11 +138,6 @@ class OutboxTables(Database):
         since = datetime.fromisoformat(oldest[0][0]) if oldest else None
         return OutboxState(waiting, size, since, dropped, replays)
 
-    def replayable(self) -> tuple[int, int] | None:
-        """The lowest and the highest number of the messages that are there; None where there are none."""
-        low, high = self._one("SELECT min(seq), max(seq) FROM delivery")
-        return None if low is None else (low, high)
-
     def tidy(self, *, keep: timedelta, largest: int, at: datetime) -> Tidied:
         """Bring the outbox nearer to its limits, by `BATCH` messages at most; call it until it has nothing to do.
 

@@ -55,6 +55,7 @@ class Store(OutboxTables):
             StoreUnavailable: the disk is full or read-only, or fails.
             StoreDamaged: the database is damaged.
         """
+        self._begin_beside()
         with self._transaction() as connection:
             yield Writer(connection)
 
