@@ -16,7 +16,7 @@ from typing import Any
 
 import paho.mqtt.client as paho
 import pytest
-from helpers import Subscriber, until
+from helpers import WAIT_S, Subscriber, until
 from paho.mqtt.enums import CallbackAPIVersion
 from patients import marks, one, patient
 
@@ -30,12 +30,22 @@ GOOD, BAD, UNSURE = Mark.GOOD, Mark.BAD, Mark.UNSURE
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No long wait for a status where there is none, and no time in which a busy machine must have answered."""
     monkeypatch.setattr(login, "RETAINED_S", 0.3)
+    monkeypatch.setattr(login, "ANSWER_S", WAIT_S)
+    monkeypatch.setattr(login, "SLOW_MS", 1000 * WAIT_S)
     monkeypatch.delenv(PASSWORD_VARIABLE, raising=False)
 
 
-def walk(folder: Path, port: int, **mqtt: Any) -> list[Finding]:
-    return list(broker.look(patient(folder, mqtt={"host": "127.0.0.1", "port": port, **mqtt})))
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The device has said something of itself, which is waited for."""
+    monkeypatch.setattr(login, "RETAINED_S", WAIT_S)
+
+
+def walk(folder: Path, port: int, *, device: str = "bench-1", **mqtt: Any) -> list[Finding]:
+    told = {"host": "127.0.0.1", "port": port, **mqtt}
+    return list(broker.look(patient(folder, device={"name": device}, mqtt=told)))
 
 
 def readable(*paths: Path) -> None:
@@ -49,16 +59,17 @@ def readable(*paths: Path) -> None:
 
 @pytest.mark.parametrize("protocol", ["5", "3.1.1"])
 def test_a_broker_that_is_well(broker: PrivateBroker, tmp_path: Path, protocol: str) -> None:
-    found = walk(tmp_path, broker.port, protocol=protocol)
+    found = walk(tmp_path, broker.port, device="doctored-1", protocol=protocol)
     assert marks(found) == dict.fromkeys(("name", "tcp", "login", "commands", "publish", "round trip"), GOOD)
 
 
 def test_nothing_of_the_visit_stays_with_the_broker(
     broker: PrivateBroker, tmp_path: Path, subscribe: Callable[..., Subscriber]
 ) -> None:
-    walk(tmp_path, broker.port)
+    walk(tmp_path, broker.port, device="doctored-2")
     late = subscribe(broker)
-    assert not [message for message in late.received if "/bench-1/" in message.topic]
+    late.catch_up()
+    assert not [message for message in late.received if "/doctored-2/" in message.topic]
 
 
 def test_the_running_daemons_connection_is_left_alone(broker: PrivateBroker, tmp_path: Path) -> None:
@@ -70,6 +81,9 @@ def test_the_running_daemons_connection_is_left_alone(broker: PrivateBroker, tmp
     try:
         until(daemon.is_connected, "the daemon is connected")
         assert one(walk(tmp_path, broker.port), "login").mark is GOOD
+        kept = daemon.publish("leukoscope/bench-1/reply/trial", "{}", qos=1)
+        kept.wait_for_publish(WAIT_S)  # which comes after whatever would have ended the connection
+        assert kept.is_published()
         assert daemon.is_connected()
         assert not ended
     finally:
@@ -88,9 +102,9 @@ def broker_at(folder: Path, host: str) -> Iterator[Finding]:
 
 
 def test_a_port_at_which_nobody_listens(tmp_path: Path) -> None:
-    with closing(socket.create_server(("127.0.0.1", 0))) as server:
-        port = server.getsockname()[1]
-    found = walk(tmp_path, port)
+    with socket.socket() as taken:  # and nobody listens; no other program can take it meanwhile
+        taken.bind(("127.0.0.1", 0))
+        found = walk(tmp_path, taken.getsockname()[1])
     assert marks(found) == {"name": GOOD, "tcp": BAD}
     assert "refused" in found[1].text
 
@@ -138,7 +152,8 @@ def test_what_the_brokers_access_rules_forbid(
     published: Mark,
     back: Mark | None,
 ) -> None:
-    monkeypatch.setattr(login, "ANSWER_S", 1.0)
+    if protocol == "3.1.1":
+        monkeypatch.setattr(login, "ANSWER_S", 3.0)  # what is refused does not come back, and is waited for
     acl = tmp_path / "acl"
     acl.write_text(f"{rules}\n")
     readable(acl)
@@ -154,11 +169,14 @@ def status(broker: PrivateBroker, payload: str) -> None:
     client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
     client.connect(broker.host, broker.port)
     client.loop_start()
-    client.publish("leukoscope/bench-1/status", payload, qos=1, retain=True).wait_for_publish(10)
+    kept = client.publish("leukoscope/bench-1/status", payload, qos=1, retain=True)
+    kept.wait_for_publish(WAIT_S)
+    assert kept.is_published()
     client.disconnect()
     client.loop_stop()
 
 
+@pytest.mark.usefixtures("said")
 @pytest.mark.parametrize(
     ("payload", "check", "mark"),
     [
@@ -215,8 +233,12 @@ class PrivateBrokerTls(PrivateBroker):
             return False
 
 
-def test_a_running_daemon_is_asked_what_it_sees_and_its_camera_is_left_to_it(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("said")
+def test_a_running_daemon_is_asked_what_it_sees_and_its_camera_is_left_to_it(
+    tmp_path: Path, subscribe: Callable[..., Subscriber]
+) -> None:
     with PrivateBroker() as own:
+        heard = subscribe(own)
         mqtt = {"host": own.host, "port": own.port}
         told = patient(tmp_path, mqtt=mqtt, source={"kind": "virtual_slide", "cells": 500, "interval_s": 0.2})
         assert told.settings is not None
@@ -225,6 +247,7 @@ def test_a_running_daemon_is_asked_what_it_sees_and_its_camera_is_left_to_it(tmp
         thread.start()
         try:
             until(lambda: daemon.gauges.frames > 1, "it reads")
+            until(lambda: heard.of("/bench-1/status"), "it is online")
             found = list(broker.look(told))
             assert one(found, "device").mark is GOOD
             assert "cells in its camera's newest frame (960 × 720)" in one(found, "picture").text
