@@ -9,8 +9,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from helpers import WAIT_S
 from visiting import CELLS, SAMPLES, begun, framed, over, pieces, read, running
 
+from dashboard.upload.reader import AT_ONCE
 from dashboard.upload.rows import Row
 from dashboard.upload.summary import summary
 from edge.datasets.labels import Labels
@@ -102,7 +104,8 @@ def test_nothing_is_lost_where_the_reader_is_killed(tmp_path: Path) -> None:
 
 def test_a_reader_that_hangs_is_replaced(tmp_path: Path) -> None:
     async def go() -> tuple[str, int]:
-        async with running(tmp_path, answer_s=1.0) as uploads:
+        # So long the first answers are waited for in vain; the new process must not need it for one picture.
+        async with running(tmp_path, answer_s=5.0) as uploads:
             job = await begun(uploads)
             await uploads.warm("cnn-int8")
             for pid in workers():
@@ -123,7 +126,7 @@ def test_it_stops_at_any_moment(tmp_path: Path) -> None:
                 await job.take(pieces(framed(files(40))))
                 while len(job.finished) < moment:
                     await asyncio.sleep(0)
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(WAIT_S):
                     await job.remove()
 
     asyncio.run(go())
@@ -162,8 +165,9 @@ def test_so_many_files_and_bytes_and_no_more(tmp_path: Path) -> None:
 def test_so_many_cells_and_no_more(tmp_path: Path) -> None:
     async def go() -> None:
         async with running(tmp_path, cells=4) as uploads:
-            job = await read(uploads, files(60))
-            assert 4 <= len(job.rows) < 60
+            count = AT_ONCE + 20  # so many are under way when the limit is reached
+            job = await read(uploads, files(count))
+            assert 4 <= len(job.rows) < count
             assert "4 cells are the limit" in job.pictures[-1].error
 
     asyncio.run(go())
@@ -229,10 +233,9 @@ def test_what_nobody_looks_at_is_forgotten(tmp_path: Path, monkeypatch: pytest.M
             assert workers()
             job.used_at -= 3601
             monkeypatch.setattr("dashboard.upload.jobs.READER_S", 0.0)
-            async with asyncio.timeout(30):
-                while uploads.of("") or workers():
+            async with asyncio.timeout(WAIT_S):
+                while uploads.of("") or workers() or list((tmp_path / "uploads" / "jobs").iterdir()):
                     await asyncio.sleep(0.05)
-            assert not list((tmp_path / "uploads" / "jobs").iterdir())
             with pytest.raises(InputError, match="kept for a while only"):
                 uploads.get(job.key, "")
 

@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from helpers import WAIT_S
+
 import edge
 from dashboard.upload.job import Job
 from dashboard.upload.jobs import Uploads
@@ -46,8 +48,9 @@ async def begun(uploads: Uploads, owner: str = "", model: str = "cnn-int8", view
     return await uploads.create(owner, uploads.shelf.get(model), view=view, um_per_pixel=None)
 
 
-async def over(job: Job, within_s: float = 60) -> None:
-    async with asyncio.timeout(within_s):
+async def over(job: Job) -> None:
+    """Wait until an upload is over; what never ends ends with the test's own limit."""
+    async with asyncio.timeout(4 * WAIT_S):
         while job.state in ("open", "reading"):
             await job.over(1)
 
