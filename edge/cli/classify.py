@@ -118,12 +118,17 @@ class _Labelled:
     def gaps(self) -> str:
         """Say which pictures and labels have no counterpart; empty where all have."""
         lines = []
-        for what, names in (
-            ("pictures have no label", self._without_label),
-            ("labels name pictures that were not read", self._labels.unused()),
+        for one, many, names in (
+            ("picture has no label", "pictures have no label", self._without_label),
+            (
+                "label names a picture that was not read",
+                "labels name pictures that were not read",
+                self._labels.unused(),
+            ),
         ):
             if names:
                 shown = ", ".join(printable(name) for name in names[:5])
+                what = one if len(names) == 1 else many
                 lines.append(f"{len(names):,} {what}: {shown}{', …' if len(names) > 5 else ''}\n")
         return "".join(lines)
 
@@ -204,6 +209,10 @@ def command(
 
     Exit status: 0 all read, 1 some input could not be read, 2 the command line is wrong.
     """
+    if "" in paths:  # as from a variable of the shell that is not set; it would name this very folder
+        raise click.BadParameter(
+            "an empty name is none; for the folder that you are in write .", param_hint="PATH"
+        )
     from edge.datasets.labels import Labels
     from edge.inference.bundle import DEFAULT_MODEL, Bundle
     from edge.pictures.inputs import Inputs

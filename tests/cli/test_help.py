@@ -159,3 +159,9 @@ def test_a_wrong_command_line_is_status_2() -> None:
 )
 def test_text_from_outside_cannot_play_tricks(text: str, shown: str) -> None:
     assert printable(text) == shown
+
+
+def test_an_empty_name_is_not_taken_for_the_folder_one_is_in() -> None:
+    answer = CliRunner().invoke(main, ["classify", ""])
+    assert answer.exit_code == 2
+    assert "an empty name is none" in answer.stderr
