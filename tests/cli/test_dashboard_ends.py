@@ -21,6 +21,6 @@ def test_ctrl_c_is_a_clean_end(tmp_path: Path) -> None:
         assert running.stdout is not None
         assert "Ctrl-C ends it" in running.stdout.readline()
         running.send_signal(signal.SIGINT)
-        _, said = running.communicate(timeout=60)
+        _, said = running.communicate(timeout=250)
     assert running.returncode == 0
     assert "Traceback" not in said and "Stopped" not in said and "Aborted" not in said
