@@ -20,7 +20,7 @@ import time
 from typing import NamedTuple
 
 from edge.errors import BrokerError, StoreError
-from fleet.database import FleetDatabase
+from fleet.database import FleetDatabase, Unkeepable
 from fleet.gaps import GapWatch
 from fleet.inbox import NUMBERED, Malformed, Numbered, Said, parse
 from fleet.settings import Settings
@@ -135,7 +135,7 @@ class Collector:
         delay = BACKOFF_FIRST_S
         while not self._stopping:
             try:
-                new = self._database.keep(numbered, said)
+                new = self._kept(numbered, said)
             except StoreError as error:
                 # Nothing was acknowledged, so nothing is lost, however long this takes.
                 log.warning("%s; trying again in %.0f s", error, delay)
@@ -146,6 +146,22 @@ class Collector:
                 message.acknowledge()
             self._count(written=new, repeated=len(numbered) - new)
             return
+
+    def _kept(self, numbered: list[Numbered], said: list[Said]) -> int:
+        """Write messages, each by itself where all together cannot be; returns how many were new.
+
+        Raises:
+            StoreError: the database is away; what was written is there already when it is tried again.
+        """
+        try:
+            return self._database.keep(numbered, said)
+        except Unkeepable as error:
+            if len(numbered) + len(said) == 1:
+                device = numbered[0].device if numbered else said[0].device
+                self._refuse(f"{self.settings.mqtt.prefix}/{device}", str(error))
+                return 0
+        new = sum(self._kept([each], []) for each in numbered)
+        return new + sum(self._kept([], [each]) for each in said)
 
     def _ask(self) -> None:
         """Have devices send again what is missing."""
@@ -181,7 +197,7 @@ class Collector:
             body = json.loads(message.payload)
             if not body["ok"]:
                 log.warning("%s does not send it again: %.200s", message.topic, body["error"]["message"])
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             self._refuse(message.topic, "it is no answer")
 
     def _refuse(self, topic: str, why: str) -> None:

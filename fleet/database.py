@@ -7,6 +7,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Self
 
 import psycopg
+from psycopg.errors import ProgramLimitExceeded
 
 from edge.errors import ConfigError, StoreError
 from fleet.gaps import Gap
@@ -30,10 +31,12 @@ _HEARD = """
         complete_to = CASE WHEN device.epoch = excluded.epoch THEN device.complete_to ELSE 0 END,
         epoch = excluded.epoch, seen_at = now()
 """
+# What a broker kept of a device's database of before says nothing of how far the numbers of its present one reach.
 _SAID = """
-    INSERT INTO device (device, last_seq, status) VALUES (%s, %s, %s::jsonb)
+    INSERT INTO device (device, last_seq, status) VALUES (%(device)s, %(last_seq)s, %(status)s::jsonb)
     ON CONFLICT (device) DO UPDATE SET
-        last_seq = greatest(device.last_seq, excluded.last_seq),
+        last_seq = CASE WHEN %(epoch)s IN ('', device.epoch) OR device.epoch = ''
+                   THEN greatest(device.last_seq, excluded.last_seq) ELSE device.last_seq END,
         status = coalesce(excluded.status, device.status), seen_at = now()
 """
 _GAPS = """
@@ -43,6 +46,10 @@ _GAPS = """
     ), pairs AS (SELECT seq, lead(seq) OVER (ORDER BY seq) AS next FROM known)
     SELECT seq + 1, next - 1 FROM pairs WHERE next > seq + 1 ORDER BY seq LIMIT %(limit)s
 """
+
+
+class Unkeepable(Exception):
+    """Something that no database holds, however often it is tried; the text says why."""
 
 
 class FleetDatabase:
@@ -98,7 +105,8 @@ class FleetDatabase:
             How many were new.
 
         Raises:
-            StoreError: nothing was written.
+            StoreError: nothing was written, and may be later.
+            Unkeepable: nothing was written, as one of them is something that the database cannot hold.
         """
         # In one order, so that collectors that write to the same devices' rows never wait for each other in
         # a circle.
@@ -119,8 +127,10 @@ class FleetDatabase:
                     if device in furthest:
                         cursor.execute(_HEARD, (device, furthest[device].epoch, furthest[device].seq))
                     if device in newest:
-                        cursor.execute(_SAID, newest[device])
+                        cursor.execute(_SAID, newest[device]._asdict())
             return new
+        except (psycopg.DataError, psycopg.IntegrityError, ProgramLimitExceeded) as error:
+            raise Unkeepable(_first_line(error)) from None
         except psycopg.Error as error:
             self.close()
             raise StoreError(f"the database cannot be written: {_first_line(error)}") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -10,10 +11,14 @@ from pydantic import ValidationError
 
 from edge.wire.payloads import CellPayload, Payload, ReviewPayload, SamplePayload
 
-LARGEST = 1024 * 1024
-"""Bytes of a payload."""
+LARGEST = 256 * 1024
+"""Bytes of a payload, as the dashboard takes it; a cell with its picture has some 10,000."""
 LONGEST_ID = 128
-LARGEST_SEQ = 2**63 - 1
+LONGEST_SAMPLE = 256
+LARGEST_SEQ = 2**53
+"""A next one must have room in the database's numbers, too."""
+LEAST_CONFIDENCE = 1e-30
+"""Less, but for 0, the view `cell` could not show."""
 NUMBERED: dict[str, type[Payload]] = {
     "cell/accepted": CellPayload,
     "cell/flagged": CellPayload,
@@ -23,6 +28,7 @@ NUMBERED: dict[str, type[Payload]] = {
 }
 """What goes through a device's outbox, and so has a number of its own."""
 PICTURES = ("thumbnail", "saliency")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 class Numbered(NamedTuple):
@@ -52,11 +58,13 @@ class Said(NamedTuple):
         device: who.
         last_seq: how far its numbers reach.
         status: the body of a `status` message as JSON; None: it was another one.
+        epoch: the device's database that counts them; empty where it does not tell.
     """
 
     device: str
     last_seq: int
     status: str | None
+    epoch: str = ""
 
 
 class Malformed(Exception):
@@ -80,15 +88,19 @@ def parse(topic: str, payload: bytes, *, prefix: str, pictures: bool) -> Numbere
     seq, message_id = body.get("seq"), body.get("id")
     if body.get("device") != device:
         raise Malformed("it says that it is another device's than its topic does")
+    if not _NAME.fullmatch(device):
+        raise Malformed("its device has no name that a device can have")
     if type(seq) is not int or not 0 <= seq <= LARGEST_SEQ:
         raise Malformed("its number is none")
     if not isinstance(message_id, str) or not 0 < len(message_id) <= LONGEST_ID:
         raise Malformed("it has no id")
     if name not in NUMBERED:
-        return Said(device, seq, _text(body) if name == "status" else None)
+        boot = body.get("boot_id")
+        epoch = boot.partition("-")[0][:LONGEST_ID] if isinstance(boot, str) and boot.isprintable() else ""
+        return Said(device, seq, _text(body) if name == "status" else None, epoch)
     # The database, what is new at each start of the device (older ones lack it), the number.
-    epoch, *_, number = message_id.split("-")
-    if number != str(seq):
+    epoch, dash, number = message_id.partition("-")[0], *message_id.rpartition("-")[1:]
+    if not dash or number != str(seq):
         raise Malformed("its id does not end in its number")
     _check(body, NUMBERED[name])
     if not pictures:
@@ -111,7 +123,11 @@ def _body(payload: bytes) -> dict[str, Any]:
 def _check(body: dict[str, Any], model: type[Payload]) -> None:
     """See that it says what it must; what a later program says beyond that is kept."""
     try:
-        model.model_validate(body, extra="ignore")
+        said = model.model_validate(body, extra="ignore")
+        if len(str(body.get("sample"))) > LONGEST_SAMPLE:
+            raise ValueError("no sample has so long a name")
+        if isinstance(said, CellPayload) and 0 < said.confidence < LEAST_CONFIDENCE:
+            raise ValueError("nobody is that unsure")
         for key, value in body.items():
             if key.endswith("_at") and value is not None:
                 datetime.fromisoformat(value)
