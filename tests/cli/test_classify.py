@@ -194,7 +194,7 @@ def test_labels_end_the_output_with_a_report(tmp_path: Path) -> None:
     assert "accepted and wrong" in table.stdout
     assert f"{labelled - 1} of {labelled}" in table.stdout
     assert f"1 picture has no label: {CELLS[1]}" in table.stderr
-    assert "1 labels name pictures that were not read: never_seen.jpg" in table.stderr
+    assert "1 label names a picture that was not read: never_seen.jpg" in table.stderr
     sheet = classify(*arguments, "--format", "csv")
     assert len(list(csv.DictReader(io.StringIO(sheet.stdout)))) == len(CELLS)
     assert "accepted and wrong" in sheet.stderr
