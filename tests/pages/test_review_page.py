@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from helpers import until
+from helpers import WAIT_S, until
 from smearbox import Box, running_box, tell
 from stand import PASSWORD, Stand, running_stand
 
@@ -55,6 +55,11 @@ def open_review(page: Any, stand: Stand, sample: str, only: str = "undecided") -
     page.wait_for_selector("#review[data-ready]", state="attached")
 
 
+def without_news(page: Any) -> None:
+    """Let nothing that changes reach the page: it asks for something only where somebody has done something."""
+    page.route("**/events?*", lambda _route: None)
+
+
 def cell_of(page: Any) -> str:
     # Asked of the page: `page.url` learns of a new address only while Playwright has something else to do.
     return str(page.evaluate("new URLSearchParams(location.search).get('cell')"))
@@ -84,6 +89,7 @@ def test_ten_cells_are_reviewed_with_the_keyboard_alone(
 ) -> None:
     sign_in(page, stand, "Rita")
     open_review(page, stand, sample)
+    before = len(box.said(sample))
     left = int(page.locator("#left").inner_text().split()[0])
     decided: list[tuple[str, str]] = []
     keys = {"1": "neutrophil", "2": "lymphocyte", "3": "monocyte", "4": "eosinophil", "5": "basophil"}
@@ -94,8 +100,9 @@ def test_ten_cells_are_reviewed_with_the_keyboard_alone(
         decided.append((cell, keys[key]))
         until(lambda cell=cell: cell_of(page) != cell, "the next cell is shown")
     settled(page)
-    assert [(cell, reading) for cell, reading, _ in box.said(sample)] == decided, "each once, in order"
-    assert {operator for *_, operator in box.said(sample)} == {"Rita"}
+    said = box.said(sample)[before:]
+    assert [(cell, reading) for cell, reading, _ in said] == decided, "each once, in order"
+    assert {operator for *_, operator in said} == {"Rita"}
     page.get_by_text(f"{left - 10} left").wait_for()
 
     page.keyboard.press("u")
@@ -114,7 +121,9 @@ def test_ten_cells_are_reviewed_with_the_keyboard_alone(
     page.get_by_role("heading", name="What keys do").wait_for()
     page.keyboard.press("3")  # a dialog is open: nothing is decided
     page.keyboard.press("Escape")
-    assert len(box.said(sample)) == 11
+    page.get_by_role("heading", name="What keys do").wait_for(state="hidden")
+    settled(page)
+    assert len(box.said(sample)) == before + 11
 
 
 def test_what_is_shown_of_a_cell(
@@ -245,6 +254,7 @@ def test_a_viewer_may_look_and_not_decide(
         assert button.is_disabled()
     page.keyboard.press("1")
     page.keyboard.press("u")
+    settled(page)
     watch.allow("403")
     status = page.evaluate(
         """cell => fetch('/act/bench-1/decide', {method: 'POST', headers: {'content-type': 'application/json'},
@@ -274,6 +284,7 @@ def test_a_decision_survives_the_end_of_the_session(
     stand: Stand, box: Box, sample: str, page: Any, sign_in: SignIn, watch: Any
 ) -> None:
     watch.allow("401")
+    without_news(page)  # which would show that the sign-in has ended before a key is pressed
     sign_in(page, stand, "Rita")
     open_review(page, stand, sample)
     cell = cell_of(page)
@@ -294,6 +305,7 @@ def test_kept_decisions_are_not_sent_under_another_name(
     stand: Stand, box: Box, sample: str, page: Any, sign_in: SignIn, watch: Any
 ) -> None:
     watch.allow("401")
+    without_news(page)  # which would show that the sign-in has ended before a key is pressed
     sign_in(page, stand, "Rita")
     open_review(page, stand, sample)
     cell = cell_of(page)
@@ -325,12 +337,13 @@ def test_a_cell_that_the_device_refuses_says_why(
         "probabilities": {"<b>basophil</b>": 0.7, "neutrophil": 0.3},
     }
     client = stand.server.services.link._client
-    client.publish("leukoscope/bench-1/cell/flagged", json.dumps(forged), 1).wait_for_publish(5)
+    client.publish("leukoscope/bench-1/cell/flagged", json.dumps(forged), 1).wait_for_publish(WAIT_S)
     until(lambda: mirror.cell("bench-1", "forged-1"), "the forged cell is here")
     dialogs: list[str] = []
     page.on("dialog", lambda dialog: (dialogs.append(dialog.type), dialog.accept()))
     sign_in(page, stand, "Rita")
     page.goto(f"{stand.address}review?device=bench-1&sample={sample}&only=all&cell=forged-1")
+    page.wait_for_selector("#review[data-ready]", state="attached")
     page.get_by_role("heading", name="<img src=x onerror=alert(1)>").wait_for()
     page.get_by_text("Details").click()
     says = page.locator("#says")
