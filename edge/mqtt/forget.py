@@ -10,6 +10,8 @@ import time
 from collections.abc import Sequence
 from typing import Self
 
+from paho.mqtt.reasoncodes import ReasonCode
+
 from edge.config import Settings
 from edge.errors import BrokerError
 from edge.mqtt.client import Client, Event, passing, tls_context
@@ -43,6 +45,8 @@ class Broker:
             tls=tls_context(settings.mqtt),
             put=self._events.put,
         )
+        self._granted: queue.SimpleQueue[Sequence[ReasonCode]] = queue.SimpleQueue()
+        self._client.on_subscribe = lambda _c, _u, _mid, reasons, _p: self._granted.put(reasons)
         self._client.on_message = lambda _c, _u, message: (
             self._kept.put((message.topic, bytes(message.payload))) if message.retain else None
         )
@@ -79,14 +83,19 @@ class Broker:
         """The topics of a device that hold a retained message, in order.
 
         Raises:
-            BrokerError: that cannot be a device's name, or the device is online.
+            BrokerError: that cannot be a device's name, the broker does not let it be read, or the device is online.
         """
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", device):
             raise BrokerError(f"{device!r} is no device's name: it has letters, digits, - and _")
         root = f"{self._settings.mqtt.prefix}/{device}/"
         own = discovery_topic(self._settings.home_assistant.prefix, device)
-        self._client.subscribe([(root + "#", 1), (own, 1)])
-        found: dict[str, bytes] = {}
+        refused = self._subscribe((root + "#", own))
+        if root + "#" in refused:
+            raise BrokerError(
+                f"the broker does not let {root}# be read: {refused[root + '#']}; allow this user to read it"
+            )
+        # Home Assistant's is written by the device and read by others: where it cannot be seen, it is removed unseen.
+        found: dict[str, bytes] = dict.fromkeys(refused, b"")
         until = time.monotonic() + ANSWER_S
         while True:
             try:
@@ -98,6 +107,16 @@ class Broker:
         if _online(found.get(root + "status", b"")):
             raise BrokerError(f"{device} is online, and would say all of it again: stop it first")
         return sorted(found)
+
+    def _subscribe(self, filters: Sequence[str]) -> dict[str, str]:
+        """Have all that is kept sent; it comes after the broker's answer, or with it. What is refused, and why."""
+        self._client.subscribe([(each, 1) for each in filters])
+        try:
+            reasons = self._granted.get(timeout=ANSWER_S)
+        except queue.Empty:
+            raise BrokerError("the broker does not answer a subscription") from None
+        answers = zip(filters, reasons, strict=False)
+        return {each: reason.getName() for each, reason in answers if reason.is_failure}
 
     def remove(self, topics: Sequence[str]) -> dict[str, str]:
         """Remove retained messages; what could not be, and why."""

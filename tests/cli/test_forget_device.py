@@ -10,6 +10,7 @@ import paho.mqtt.client as paho
 import pytest
 from brokers import readable
 from click.testing import CliRunner, Result
+from grudging import GrudgingBroker
 from helpers import until
 from paho.mqtt.enums import CallbackAPIVersion
 
@@ -137,3 +138,17 @@ def test_a_broker_that_is_away(tmp_path: Path) -> None:
     said = run("gone", "--yes", "--config", file)
     assert said.exit_code == 1
     assert "no connection to the broker" in said.output
+
+
+def test_a_broker_that_lets_nobody_read_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
+    with GrudgingBroker(suback=0x87) as broker:
+        config = tmp_path / "leukoscope.toml"
+        config.write_text(
+            f'[source]\nkind = "folder"\npath = "{tmp_path}"\n'
+            f'[mqtt]\nhost = "{broker.host}"\nport = {broker.port}\n'
+        )
+        said = run("gone", "--yes", "--config", str(config))
+    assert said.exit_code == 1
+    assert "keeps nothing" not in said.output
+    assert "leukoscope/gone/#" in said.output
+    assert "Not authorized" in said.output
