@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from helpers import WAIT_S
 from stand import PASSWORD, QUICK_HASHER, Stand, running_stand
 
 from dashboard.auth.limit import TRIES
@@ -32,7 +33,7 @@ def test_a_thousand_tries_at_once_are_no_more_than_one_after_another(stand: Stan
     """The pause is counted from when a try begins: those that are sent together do not slip through together."""
 
     async def flood() -> list[int]:
-        async with httpx.AsyncClient(base_url=stand.address, timeout=60) as client:
+        async with httpx.AsyncClient(base_url=stand.address, timeout=WAIT_S) as client:
             tries = (
                 client.post("/sign-in", data={"name": "Ada", "password": f"guess {n}"}, headers=own(stand))
                 for n in range(60)
@@ -47,7 +48,7 @@ def test_a_thousand_tries_at_once_are_no_more_than_one_after_another(stand: Stan
 
 
 def test_a_right_password_after_wrong_ones_is_not_paid_for(stand: Stand) -> None:
-    with httpx.Client(base_url=stand.address, headers=own(stand)) as client:
+    with httpx.Client(base_url=stand.address, headers=own(stand), timeout=WAIT_S) as client:
         for _ in range(3):
             for password in ("wrong", "wrong", PASSWORD):
                 answer = client.post("/sign-in", data={"name": "Vera", "password": password})
@@ -90,7 +91,7 @@ def test_a_full_disk_shuts_nobody_out(tmp_path: Path) -> None:
 
 def test_a_device_may_be_called_static(stand: Stand) -> None:
     """Only the program's own files need nobody to be signed in."""
-    with httpx.Client(base_url=stand.address, headers=own(stand)) as client:
+    with httpx.Client(base_url=stand.address, headers=own(stand), timeout=WAIT_S) as client:
         assert client.post("/sign-in", data={"name": "Vera", "password": PASSWORD}).status_code == 303
         for path in (
             "/data/sample/static/S-1",
