@@ -6,6 +6,7 @@ brightness. The background is each channel's own bright plasma, so white balance
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import cv2
@@ -57,7 +58,7 @@ def optical_density(image: Image, plasma: Background, factor: int = 1) -> Densit
     size = max(1, image.shape[1] // factor), max(1, image.shape[0] // factor)
     whole = image[: size[1] * factor, : size[0] * factor]
     # Plane by plane, because red is of no use here and shrinking is most of the work.
-    planes = (cv2.extractChannel(whole, channel) for channel in (1, 2))
+    _, *planes = cv2.split(whole)
     green, blue = (
         _plane_density(plane if factor == 1 else cv2.resize(plane, size, interpolation=cv2.INTER_AREA), level)
         for plane, level in zip(planes, plasma[1:], strict=True)
@@ -108,6 +109,12 @@ def middle_and_rank(values: NDArray[Any], rank: int) -> tuple[Any, Any, Any]:
     upper = parted[half]
     lower = upper if values.size % 2 else parted[:half].max()
     return lower, upper, np.partition(parted[half:], rank - half)[rank - half]
+
+
+@lru_cache(maxsize=64)
+def disc(across: int) -> NDArray[np.uint8]:
+    """A round kernel, so many pixels wide, for opening and closing."""
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (across, across)), np.uint8)
 
 
 def _plane_density(plane: NDArray[np.uint8], plasma: float) -> Plane:

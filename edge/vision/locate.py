@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.records import Background, Box, Field, Frame, Scale, ScaleSource, View
-from edge.vision.density import Density, Plane, background, middle_and_rank, optical_density, ranked
+from edge.vision.density import Density, Plane, background, disc, middle_and_rank, optical_density, ranked
 from edge.vision.scale import RED_CELL_UM, red_cell_width
 
 _WORK_SIZE = 160  # longest side, in pixels, of the first look at a field of unknown scale
@@ -130,8 +130,7 @@ def _px_per_um_of_nuclei(stain: Plane) -> float | None:
     """The scale, where nothing else tells it, from the largest nucleus in view. None for an empty field."""
     mask = _rough_mask(stain)
     reach = max(1, max(stain.shape) // 40)
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
-    radii = [radius for _, radius in _hulls(cv2.morphologyEx(mask, cv2.MORPH_CLOSE, kernel))]
+    radii = [radius for _, radius in _hulls(cv2.morphologyEx(mask, cv2.MORPH_CLOSE, disc(2 * reach + 1)))]
     return 2 * max(radii) / _NUCLEUS_UM if radii else None
 
 
@@ -150,8 +149,7 @@ def _boxes(density: Density, px_per_um: float, *, red_cells: bool) -> list[tuple
     if strong - typical < _LEAST_STAIN or (red_cells and _red_cells_take(strong - _ABOVE_RED, density, mask)):
         return []
     reach = max(1, round(_JOIN_UM * px_per_um))
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
-    mask = np.asarray(cv2.morphologyEx(mask, cv2.MORPH_CLOSE, kernel), np.uint8)
+    mask = np.asarray(cv2.morphologyEx(mask, cv2.MORPH_CLOSE, disc(2 * reach + 1)), np.uint8)
     parts = _joined(_parts(mask, px_per_um), px_per_um)
     rim = _RIM_UM * px_per_um
     boxes = []

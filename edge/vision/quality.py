@@ -20,7 +20,7 @@ def quality(crop: Image, plasma: Background) -> Quality:
         crop: size × size × 3 uint8, as `vision.crop.square` makes it.
         plasma: the field's background before the crop was balanced.
     """
-    green = np.ascontiguousarray(crop[..., 1])
+    green = cv2.extractChannel(crop, 1)
     _, spread = cv2.meanStdDev(green)
     _, detail = cv2.meanStdDev(cv2.Laplacian(green, cv2.CV_16S))
     sample = np.ascontiguousarray(green[::4, ::4])

@@ -8,7 +8,6 @@ mix what is stained with how many of which cells happen to lie in view; anchors 
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Final, NamedTuple
 
 import cv2
@@ -16,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.records import Background, Box, Field, Image
-from edge.vision.density import cumulative, ranked
+from edge.vision.density import cumulative, disc, ranked
 
 Vector = NDArray[np.float32]
 """Optical densities of red, green and blue light; natural logarithm."""
@@ -173,17 +172,12 @@ def _red_cell(picture: _Planes, boxes: list[Part], px_per_um: float) -> Vector |
     # Nuclei of cells that were not located and platelets take green light and little blue.
     nuclear = green - picture.blue > np.maximum(0.5 * green, 0.2)
     mask = ((green > _LEAST_RED) & ~nuclear).view(np.uint8)
-    solid = cv2.morphologyEx(mask, cv2.MORPH_OPEN, _disc(max(1, round(_SOLID_UM * px_per_um)))).view(bool)
+    solid = cv2.morphologyEx(mask, cv2.MORPH_OPEN, disc(max(1, round(_SOLID_UM * px_per_um)))).view(bool)
     if np.count_nonzero(solid) < _LEAST_RED_UM2 * px_per_um**2:
         return None
     dense = solid & (green > 0.6 * ranked(green[solid], 0.9))
     middle = picture.middle([(_WHOLE, dense.view(np.uint8))])
     return middle if middle[0] > _LEAST_RED_IN_RED else None
-
-
-@lru_cache(maxsize=64)
-def _disc(across: int) -> NDArray[np.uint8]:
-    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (across, across)), np.uint8)
 
 
 def _scaled(box: Box, factor: int, around: float, shape: tuple[int, ...]) -> Part:
