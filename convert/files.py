@@ -7,7 +7,10 @@ files nor unpack to more than it says.
 from __future__ import annotations
 
 import json
+import lzma
+import struct
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +25,10 @@ _LARGEST = 2**30  # bytes of weights, unpacked; a bundle's model is 64 MiB at mo
 _LARGEST_CONFIG = 2**24
 _MOST_OBJECTS = 50_000  # groups and arrays of an HDF5 file
 _FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32, h5py.h5z.FILTER_LZF}
+_DAMAGE = (
+    OSError, KeyError, ValueError, TypeError, RuntimeError, EOFError, struct.error, zipfile.BadZipFile, zlib.error,
+    lzma.LZMAError,
+)  # fmt: skip
 _ZIP, _HDF5 = b"PK\x03\x04", b"\x89HDF\r\n\x1a\n"
 
 
@@ -76,7 +83,7 @@ def read_keras(path: Path, workplace: Path) -> KerasFile:
     size_limit(path.stat().st_size, path)
     try:
         return _read_h5(path) if kind_of(path) == "h5" else _read_zip(path, workplace)
-    except (OSError, KeyError, ValueError, TypeError, RuntimeError, zipfile.BadZipFile) as error:
+    except _DAMAGE as error:
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ConversionError(f"{path}: is damaged: {why}") from error
 

@@ -96,6 +96,7 @@ class LabelledFolder:
         self.folder = folder
         self._names = names or Names()
         self._record = record or {}
+        self._sides: dict[str, Part] = {}
         self._layout = layout_of(folder, self._names)
         self._root = os.path.realpath(folder)
 
@@ -143,10 +144,15 @@ class LabelledFolder:
             )
 
     def part(self, entry: Entry, data: bytes) -> Part:
-        """Which side a picture is on: as recorded for its bytes, else by its group's name, else by its bytes."""
-        recorded_part = self._record.get(hashlib.sha256(data).hexdigest()) if self._record else None
-        group = entry.group
-        return recorded_part or part_of(data if group is None else group.encode(errors="surrogateescape"))
+        """Which side a picture is on: as recorded for its bytes, else by its group's name, else by its bytes.
+
+        A copy that is filed under another group is where its original is, the first that was asked for.
+        """
+        digest, group = hashlib.sha256(data).hexdigest(), entry.group
+        if digest in self._record:
+            return self._record[digest]
+        own = part_of(data if group is None else group.encode(errors="surrogateescape"))
+        return self._sides.setdefault(digest, own)
 
     def pictures(self, part: Part | None) -> Iterator[Input]:
         """Its labelled pictures in name order.

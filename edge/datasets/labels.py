@@ -50,13 +50,16 @@ class Labels:
 
     Args:
         by_name: the label of each file name, as in the CSV.
+
+    Raises:
+        DataError: two names mean one picture, and say two things of it.
     """
 
     def __init__(self, by_name: dict[str, Label]) -> None:
-        self._by_name = _without_root({name.replace("\\", "/"): label for name, label in by_name.items()})
+        self._by_name = _without_root(_merged(by_name, _plain))
         self._form = _form(self._by_name)
         if self._form is _number:
-            self._by_name = {_number(name): label for name, label in self._by_name.items()}
+            self._by_name = _merged(self._by_name, _number)
         self._seen: set[str] = set()
 
     @classmethod
@@ -78,6 +81,8 @@ class Labels:
                 )
             with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
                 start = file.readline(100_000)
+                if "\0" in start:
+                    raise DataError(f"{path} is not in UTF-8: save it as “CSV UTF-8”")
                 file.seek(0)
                 reader = csv.DictReader(file, delimiter=max(",;\t", key=start.count))
                 columns = {
@@ -111,7 +116,10 @@ class Labels:
                         )
         except (OSError, csv.Error) as error:
             raise DataError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
-        return cls(by_name)
+        try:
+            return cls(by_name)
+        except DataError as error:
+            raise DataError(f"{path} {error}") from error
 
     def entry(self, name: str) -> Label | None:
         """What is known of a picture; None where there is nothing."""
@@ -152,6 +160,26 @@ def is_labels(path: Path) -> bool:
         return False
     columns = {re.sub(r"[\W_]+", "", column).lower() for column in re.split("[,;\t]", start)}
     return bool(columns & set(_FILE)) and bool(columns & set(_CLASS))
+
+
+def _plain(name: str) -> str:
+    """A name with slashes only, without steps on the spot such as ``./``."""
+    return re.sub(r"(?<![^/])(\./+)+", "", name.replace("\\", "/"))
+
+
+def _merged(by_name: dict[str, Label], form: Callable[[str], str]) -> dict[str, Label]:
+    """The same by other names, which may be fewer.
+
+    Raises:
+        DataError: names that become one have two labels.
+    """
+    merged: dict[str, Label] = {}
+    for name, label in by_name.items():
+        if (first := merged.setdefault(form(name), label)) != label:
+            raise DataError(
+                f"calls {form(name)} both {first.name} and {label.name}, or of two groups: keep one"
+            )
+    return merged
 
 
 def _without_root(by_name: dict[str, Label]) -> dict[str, Label]:
