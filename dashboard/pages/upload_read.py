@@ -26,7 +26,7 @@ from dashboard.upload.jobs import Uploads
 from dashboard.upload.rows import DEFAULT_THRESHOLD, THRESHOLDS, Row
 from dashboard.upload.summary import summary
 from edge.datasets.labels import Labels
-from edge.errors import InputError
+from edge.errors import DataError, InputError
 from edge.text import printable
 
 AT: Final = "/upload/jobs/{key}"
@@ -151,15 +151,15 @@ def _read_labels(data: bytes, name: str) -> Labels:
     """The labels of a CSV.
 
     Raises:
-        InputError: it is none; the sentence calls it as whoever chose it does.
+        DataError: it is none; the sentence calls it as whoever chose it does.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "labels.csv"
         path.write_bytes(data)
         try:
             return Labels.read(path)
-        except InputError as error:
-            raise InputError(str(error).replace(str(path), name)) from error
+        except DataError as error:
+            raise DataError(str(error).replace(str(path), name)) from error
 
 
 async def _events(job: Job, hub: Hub, index: int) -> AsyncIterator[str]:

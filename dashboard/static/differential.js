@@ -52,7 +52,7 @@ function outside({ percent, limits, reference }) {
 
 /** A cell that says what it is where the heads of the columns cannot be seen. */
 function cell(name, text) {
-  return el("td", { role: "cell", class: `number ${name}`, "data-label": t(`common.${name}`) }, text);
+  return el("td", { role: "cell", class: `number ${name}`, "data-label": t(`common.${name.split(" ")[0]}`) }, text);
 }
 
 function scale() {
@@ -78,7 +78,7 @@ export function differentialTable(rows, { total = null, referenced = true } = {}
     "tr", { role: "row" },
     el("th", { role: "rowheader", scope: "row" }, swatch(row.class), el("span", { class: "named" }, word(row.class)), outside(row)),
     cell("count", row.count.toLocaleString("en")),
-    cell("share", row.percent === null ? "–" : row.percent.toFixed(1)),
+    cell(row.percent === null ? "share none" : "share", row.percent === null ? "–" : row.percent.toFixed(1)),
     el("td", { role: "cell", class: "chart", "aria-hidden": "true" }, chart(row)),
     cell("limits", row.percent === null ? "–" : row.limits ? range(row.limits) : "…"),
     referenced ? cell("reference", row.reference ? `${row.reference[0]}–${row.reference[1]}` : "–") : null,
@@ -88,7 +88,7 @@ export function differentialTable(rows, { total = null, referenced = true } = {}
       "tr", { role: "row", class: "total" },
       el("th", { role: "rowheader", scope: "row" }, t("common.total")),
       cell("count", total.toLocaleString("en")),
-      cell("share", total ? "100" : "–"),
+      cell(total ? "share" : "share none", total ? "100" : "–"),
       el("td", { role: "cell", class: "chart", "aria-hidden": "true" }),
       el("td", { role: "cell", class: "limits" }),
       referenced ? el("td", { role: "cell", class: "reference" }) : null,

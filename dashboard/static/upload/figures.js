@@ -65,7 +65,7 @@ export function evaluation(figures) {
     ["macro_f1", number(found.macro_f1)],
     ["without_cell", found.without_cell],
   ];
-  const parts = [el("h2", {}, counted("upload.against_labels", found.pictures))];
+  const parts = [el("h2", {}, found.pictures ? counted("upload.against_labels", found.pictures) : t("upload.against_none"))];
   // Labels of other kinds only leave nothing to compare.
   if (found.pictures) {
     parts.push(
