@@ -165,6 +165,7 @@ class Scan:
         links = self._map.begin(keyframes, [place.region for place, _ in counted])
         self._tracks.begin(counted, links)
         self._stand: _Stand | None = None
+        self._unseen = _Passed(self._rest / 2)
 
     def read(self, frame: Frame) -> Reading:
         """Take the next frame: judge it, find its place, and read it where it can show something new."""
@@ -177,7 +178,10 @@ class Scan:
         if not picture.has_texture:
             skipped = SkipReason.EMPTY
         if skipped is not None:
-            return Reading((), skipped)
+            # Nobody knows for how long: what was seen does not wait for the next good frame.
+            unseen = self._unseen.until(frame.captured_at)
+            return Reading(self._tracks.rested() if unseen >= self._rest else (), skipped)
+        self._unseen.begin(frame.captured_at)
         place, keyframes, link = self._map.fix(picture)
         if link is not None:
             self._tracks.link(link)
@@ -210,21 +214,43 @@ class Scan:
         return counted
 
 
+class _Passed:
+    """How much time has passed, by the dates of frames.
+
+    Args:
+        longest: from one frame to the next no more time than this is taken to have passed: a clock that is
+            set by years is no rest.
+    """
+
+    def __init__(self, longest: timedelta) -> None:
+        self._longest = longest
+        self._at: datetime | None = None
+        self._passed = timedelta(0)
+
+    def begin(self, at: datetime) -> None:
+        """Count from this frame on."""
+        self._at, self._passed = at, timedelta(0)
+
+    def until(self, at: datetime) -> timedelta:
+        """The time up to this frame, which is the next one."""
+        step, self._at = at - (self._at or at), at
+        self._passed += min(max(step, timedelta(0)), self._longest)
+        return self._passed
+
+
 class _Stand:
     """A place at which the stage rests, or that it passes, and how often it was read there.
 
     Args:
         place: the place.
         at: when it was seen first.
-        longest: from one frame to the next no more time than this is taken to have passed: a clock that is
-            set by years is no rest.
+        longest: see `_Passed`.
     """
 
     def __init__(self, place: Place, at: datetime, longest: timedelta) -> None:
         self._place = place
-        self._at = at
-        self._longest = longest
-        self._rested = timedelta(0)
+        self._here = _Passed(longest)
+        self._here.begin(at)
         self._reads = 0
         self._sharpest = 0.0
 
@@ -235,9 +261,7 @@ class _Stand:
 
     def rested(self, at: datetime) -> timedelta:
         """For how long the stage has been here, when it is seen here again."""
-        step, self._at = at - self._at, at
-        self._rested += min(max(step, timedelta(0)), self._longest)
-        return self._rested
+        return self._here.until(at)
 
     def wants(self, quality: FrameQuality) -> bool:
         """Whether one more reading is worth it; if so, it is noted as done."""

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import cv2
 import numpy as np
 import pytest
 
@@ -159,3 +160,39 @@ def test_unrelated_pictures_are_each_read_and_decided_at_once(reader: Reader) ->
     assert all(one.place is None and one.views == 1 for one in counted)
     assert all(reading.skipped is None and reading.keyframes == () for reading in read)
     assert pictures.finish() == ()
+
+
+@pytest.mark.parametrize("what", ["empty", "blurred", "dark"])
+def test_cells_that_were_seen_are_decided_also_where_no_good_frame_follows(reader: Reader, what: str) -> None:
+    """The slide is taken away, or the lamp turned down, at the last field: its cells do not wait for the next one."""
+    scan = made(reader)
+    with opened(replace(SLIDE, cells=40, white_per_mm2=900, dwell_frames=1000)) as slide:
+        shown = list(frames(slide, 2))
+        whole = [seen.cell.number for seen in slide.visible(0) if seen.whole]
+        counted = [one for frame in shown for one in scan.read(frame).counted]
+        assert whole and not counted
+        pictures = {
+            "empty": np.random.default_rng(1).normal(220, 2, (480, 640, 3)).astype(np.uint8),
+            "blurred": cv2.GaussianBlur(shown[1].image, (0, 0), 9),
+            "dark": shown[1].image // 20,
+        }
+        for number in range(2, 40):
+            at = BEGAN + timedelta(seconds=number / 10)
+            reading = scan.read(Frame.of(pictures[what], number, at))
+            assert reading.skipped is not None
+            counted += reading.counted
+            if counted:
+                assert at - shown[-1].captured_at >= timedelta(seconds=Frames().rest_s)
+        assert sorted(true_cells(slide, counted)) == sorted(whole)
+        late = Frame.of(pictures[what], 40, BEGAN + timedelta(days=400))
+        assert scan.read(late).counted == ()
+
+
+def test_a_clock_that_is_set_is_no_rest_without_good_frames(reader: Reader) -> None:
+    scan = made(reader)
+    with opened(replace(SLIDE, cells=40, white_per_mm2=900, dwell_frames=1000)) as slide:
+        (shown,) = frames(slide, 1)
+        scan.read(shown)
+        blurred = cv2.GaussianBlur(shown.image, (0, 0), 9)
+        assert scan.read(Frame.of(blurred, 1, BEGAN + timedelta(days=400))).counted == ()
+        assert scan.read(Frame.of(blurred, 2, BEGAN)).counted == ()
