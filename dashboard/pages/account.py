@@ -6,14 +6,13 @@ import logging
 from urllib.parse import parse_qsl
 
 from starlette.concurrency import run_in_threadpool
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from dashboard.auth.guard import cookie_name
 from dashboard.auth.users import LONGEST_NAME, SHORTEST, Role, User, UserError, as_kept
-from dashboard.pages.base import path_for, render, services, user
+from dashboard.pages.base import path_for, received, render, services, user
 from dashboard.settings import is_loopback
 from dashboard.strings import t
 
@@ -43,7 +42,6 @@ async def sign_in(request: Request) -> Response:
         return _form(request, t("account.too_many", seconds=int(wait_s) + 1), 429, name=name)
     somebody = await run_in_threadpool(here.users.check, name, password)
     if somebody is None:
-        here.attempts.failed(*keys)
         log.warning("a wrong password for %s from %s", name[:LONGEST_NAME], address)
         return _form(request, t("account.wrong"), 401, name=name)
     here.attempts.succeeded(*keys)
@@ -121,11 +119,7 @@ async def _fields(request: Request) -> dict[str, str]:
     Raises:
         HTTPException: it is longer.
     """
-    text = b""
-    async for part in request.stream():
-        text += part
-        if len(text) > LARGEST_FORM:
-            raise HTTPException(413, "more than a form holds")
+    text = await received(request, LARGEST_FORM, t("account.too_much"))
     return dict(parse_qsl(text.decode("utf-8", "replace"), keep_blank_values=True, encoding="utf-8"))
 
 
