@@ -49,6 +49,19 @@ export async function postJson(path, body = {}) {
   return answer(await fetch(path, { method: "POST", headers, body: JSON.stringify(body) }));
 }
 
+/** Makes a way to wait for answers of which an older one that comes after a newer one is null: what it says is past. */
+export function newest() {
+  let asked = 0;
+  let shown = 0;
+  return async (answer) => {
+    const turn = (asked += 1);
+    const found = await answer;
+    if (turn < shown) return null;
+    shown = turn;
+    return found;
+  };
+}
+
 /** An element: `el("p", {class: "quiet"}, "text", child)`. Text is text, whatever it holds. */
 export function el(name, attributes = {}, ...children) {
   const element = document.createElement(name);

@@ -228,6 +228,27 @@ def test_what_others_decide_while_the_page_is_on_its_way_is_shown(
     page.get_by_text("Ada decided: Monocyte").wait_for()
 
 
+def test_an_answer_that_comes_late_undoes_nothing_that_is_shown(
+    stand: Stand, box: Box, sample: str, page: Any, sign_in: SignIn
+) -> None:
+    """What is known of a cell is asked for together with the cells that are like it, which takes longer."""
+    sign_in(page, stand, "Rita")
+    open_review(page, stand, sample)
+    held: list[Any] = []
+    page.route("**/like", lambda route: held.append(route))
+    before = cell_of(page)
+    with page.expect_response(re.compile("/data/cell/bench-1/[^/]+$")):
+        page.keyboard.press("ArrowRight")
+    until(lambda: cell_of(page) != before and held, "the next cell is shown, and like ones are asked for")
+    cell = cell_of(page)
+    tell(stand, box.name, "review", cell=cell, operator="Ada", **{"class": "basophil"})
+    page.get_by_text("Ada decided: Basophil").wait_for()
+    held[0].continue_()
+    drawn = "document.getElementById('overlay').dataset.cell"
+    until(lambda: page.evaluate(drawn) == cell, "all of the answer is shown")
+    assert page.get_by_text("Ada decided: Basophil").is_visible()
+
+
 def test_a_press_is_not_lost_where_news_come_in_before_the_button_is_let_go(
     stand: Stand, box: Box, sample: str, page: Any, sign_in: SignIn
 ) -> None:

@@ -1,6 +1,6 @@
 // The live page: what the server knew when it was opened, then whatever changes.
 
-import { address, counted, el, getJson, postJson, say, swatch, t, time, word } from "../core.js";
+import { address, counted, el, getJson, newest, postJson, say, swatch, t, time, word } from "../core.js";
 import { newRequest, pictureOf, share } from "../cells.js";
 import { chartLegend, differentialTable } from "../differential.js";
 import { Grid } from "../grid.js";
@@ -129,13 +129,15 @@ function show(next) {
   }
 }
 
+const latest = newest();
 let due = null;
 
 function refresh() {
   due ??= setTimeout(async () => {
     due = null;
     try {
-      show(await getJson(`${address("/data/live")}?device=${encodeURIComponent(view.device?.name ?? chosen)}`, { byItself: true }));
+      const next = await latest(getJson(`${address("/data/live")}?device=${encodeURIComponent(view.device?.name ?? chosen)}`, { byItself: true }));
+      if (next) show(next);
     } catch (error) {
       // 401: the sign-in has ended, and the page that asks for it says so.
       if (error.status === 401) location.reload();

@@ -84,9 +84,9 @@ export class CellList {
     return this.cells.findIndex((each) => each.id === cell);
   }
 
-  /** Take in what is known of a cell by now. */
+  /** Take in what is known of a cell by now. What was said of it only grows: an answer with less of it is an older one. */
   update(cell) {
     const place = this.find(cell.id);
-    if (place >= 0) this.cells[place] = { ...this.cells[place], ...cell };
+    if (place >= 0 && cell.readings.length >= this.cells[place].readings.length) this.cells[place] = { ...this.cells[place], ...cell };
   }
 }

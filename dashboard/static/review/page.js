@@ -1,6 +1,6 @@
 // The review of a sample: one cell after another, decided with keys or buttons.
 
-import { address, banner, el, getJson, hold, mayReview, say, t, word } from "../core.js";
+import { address, banner, el, getJson, hold, mayReview, newest, say, t, word } from "../core.js";
 import { ask, dataOf } from "../cells.js";
 import { onChanges, onReload, start } from "../stream.js";
 import { CellList } from "./list.js";
@@ -194,6 +194,7 @@ async function refreshCells(names) {
   showState();
 }
 
+const latest = newest();
 let due = null;
 const touched = new Set();
 
@@ -207,7 +208,7 @@ async function refresh() {
   const names = [...touched].filter((name) => list.find(name) >= 0);
   touched.clear();
   try {
-    summary = await getJson(dataOf(device, sample), { byItself: true });
+    summary = (await latest(getJson(dataOf(device, sample), { byItself: true }))) ?? summary;
     if (names.length) await refreshCells(names);
     if (list.ended) await list.more();
   } catch (error) {

@@ -1,6 +1,6 @@
 // One sample: its differential as it stands, and its cells, of which only those in view are in the page.
 
-import { address, el, getJson, hold, swatch, t, word } from "../core.js";
+import { address, el, getJson, hold, newest, swatch, t, word } from "../core.js";
 import { dataOf, pictureOf, remark, share } from "../cells.js";
 import { chartLegend, differentialTable } from "../differential.js";
 import { Grid } from "../grid.js";
@@ -87,9 +87,11 @@ function length() {
   return standings().find(([name]) => name === standing)?.[1] ?? 0;
 }
 
+const latest = newest();
+
 async function refresh() {
   try {
-    summary = await getJson(dataOf(device, sample), { byItself: true });
+    summary = (await latest(getJson(dataOf(device, sample), { byItself: true }))) ?? summary;
   } catch {
     return; // the stream's banner tells why
   }
