@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ BENCH = Path(__file__).parents[1] / "bench" / "outage.py"
 
 
 @pytest.fixture
-def bench() -> Any:
-    """The script of the long version, as a module."""
+def bench(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The script of the long version, as a module. Where it finds others is forgotten after it: `bench` has folders."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
     specification = importlib.util.spec_from_file_location("outage", BENCH)
     assert specification is not None
     assert specification.loader is not None
