@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import logging
+from itertools import zip_longest
 from pathlib import Path
 from typing import Final, assert_never
 
@@ -43,6 +44,9 @@ PAGES: Final = "⁂⁂⁂"
 SHORT: Final = 16
 """A table of at most so many lines is kept on one page."""
 
+ROW_MM: Final = 42.0
+"""A row of pictures, the least that is below a heading on its page."""
+
 SMALL: Final = 6.5
 NORMAL: Final = 9.0
 
@@ -71,8 +75,8 @@ def render(document: Document) -> bytes:
     pdf.words(document.subject, 5)
     pdf.set_text_color(0)
     pdf.ln(2)
-    for block in document.blocks:
-        pdf.block(block)
+    for block, following in zip_longest(document.blocks, document.blocks[1:]):
+        pdf.block(block, following)
     return bytes(pdf.output())
 
 
@@ -129,13 +133,28 @@ class _Pdf(FPDF):
         if self.will_page_break(height):
             self.add_page()
 
-    def block(self, block: Block) -> None:
-        """Draw one block."""
+    def height(self, block: Block | None) -> float:
+        """About how much room a block wants below its heading, in millimetres: all of it where it is kept together."""
+        match block:
+            case Table() if len(block.rows) < SHORT:
+                return 6.0 * (len(block.rows) + 1)
+            case Chart(drawing):
+                return drawing.height * self._scale(drawing) + 12
+            case Signatures(roles):
+                return 24.0 * len(roles)
+            case _:
+                return ROW_MM
+
+    def _scale(self, drawing: Drawing) -> float:
+        return min(POINT_MM, self.epw / drawing.width)
+
+    def block(self, block: Block, following: Block | None) -> None:
+        """Draw one block, a heading on the page of what follows."""
         self.set_fill_color(255)
         self.set_draw_color(*EDGES["plain"])
         match block:
             case Heading(text):
-                self.room(52)  # never alone at the foot of a page: a row of pictures fits below
+                self.room(10 + max(ROW_MM, self.height(following)))
                 self.ln(4)
                 self.font(11.5, bold=True)
                 self.words(text, 6)
@@ -220,7 +239,7 @@ class _Pdf(FPDF):
         return FontFace(fill_color=fill) if fill else None
 
     def _chart(self, drawing: Drawing, caption: str) -> None:
-        scale = min(POINT_MM, self.epw / drawing.width)
+        scale = self._scale(drawing)
         self.room(drawing.height * scale + 12)
         self._draw(drawing, self.l_margin, self.get_y() + 1, scale)
         self.set_y(self.get_y() + drawing.height * scale + 2)

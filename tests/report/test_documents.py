@@ -20,6 +20,7 @@ from edge.differential import limits
 from edge.report import html, pdf
 from edge.report.document import (
     INTENDED_USE,
+    Block,
     Chart,
     Document,
     Facts,
@@ -173,6 +174,22 @@ def test_every_page_of_the_pdf_says_what_it_belongs_to() -> None:
         assert "Test report" in text
     rows = [line for text in texts for line in text.splitlines() if line.strip().isdigit()]
     assert [int(line) for line in rows] == list(range(600))
+
+
+@pytest.mark.parametrize(
+    ("below", "first"),
+    [
+        (Table(("begins",), tuple((str(n),) for n in range(12)), "l"), "begins"),
+        (Chart(reliability([Bin(0.8, 0.9, 12, 0.85, 0.75)]), "caption"), "share that is right"),
+        (Signatures(("begins", "second")), "begins"),
+    ],
+)
+def test_a_heading_stands_on_the_page_of_what_it_heads(below: Block, first: str) -> None:
+    for lines in range(0, 60, 3):
+        filled = (*(Paragraph(f"line {n}") for n in range(lines)), Heading("the heading"), below)
+        texts = pages(pdf.render(replace(DOCUMENT, blocks=filled)))
+        (where,) = [number for number, text in enumerate(texts) if "the heading" in text]
+        assert first in texts[where], lines
 
 
 def test_what_the_font_does_not_have_is_shown_by_its_number_and_hebrew_from_the_right() -> None:
