@@ -13,13 +13,16 @@ export class Detail {
     this.image = panel.querySelector("#cell-image");
     this.heat = panel.querySelector("#cell-heat");
     this.opacity = panel.querySelector("#opacity");
-    this.opacity.addEventListener("input", () => {
+    // The panel outlives the upload: the next one must not find this one's listeners on it.
+    this.listening = new AbortController();
+    const on = (element, kind, listener) => element.addEventListener(kind, listener, { signal: this.listening.signal });
+    on(this.opacity, "input", () => {
       this.heat.style.opacity = this.opacity.value / 100;
     });
-    panel.querySelector("#previous").addEventListener("click", () => step(-1));
-    panel.querySelector("#next").addEventListener("click", () => step(1));
-    panel.querySelector("#close-detail").addEventListener("click", () => this.close());
-    panel.addEventListener("keydown", (event) => {
+    on(panel.querySelector("#previous"), "click", () => step(-1));
+    on(panel.querySelector("#next"), "click", () => step(1));
+    on(panel.querySelector("#close-detail"), "click", () => this.close());
+    on(panel, "keydown", (event) => {
       if (event.target === this.opacity) return;
       if (event.key === "ArrowLeft") step(-1);
       else if (event.key === "ArrowRight") step(1);
@@ -34,6 +37,12 @@ export class Detail {
 
   close() {
     this.panel.close();
+  }
+
+  /** Hand the panel to another upload. */
+  leave() {
+    this.listening.abort();
+    this.close();
   }
 
   async show(row, at, count) {

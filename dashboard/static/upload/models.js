@@ -1,6 +1,6 @@
 // The choice of a model, and for administrators bringing and removing one.
 
-import { address, el, getJson, say, t } from "../core.js";
+import { address, banner, el, getJson, say, t } from "../core.js";
 
 export class Models {
   constructor(select, about) {
@@ -71,7 +71,15 @@ export class Models {
         .map((model) => {
           const button = el("button", { type: "button", "aria-label": t("upload.remove_model", { name: model.name }) }, t("upload.remove"));
           button.addEventListener("click", async () => {
-            await fetch(address("/upload/models", model.key), { method: "DELETE" });
+            button.disabled = true;
+            const response = await fetch(address("/upload/models", model.key), { method: "DELETE" }).catch(() => null);
+            if (!response?.ok) {
+              button.disabled = false;
+              const said = await response?.json().catch(() => null);
+              banner("upload", t("common.failed", { problem: said?.error ?? t("upload.connection_lost") }));
+              return;
+            }
+            banner("upload", "");
             say(t("upload.model_removed", { name: model.name }));
             await this.load();
           });
