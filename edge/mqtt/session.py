@@ -18,6 +18,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from edge.config import Mqtt
 from edge.errors import StoreUnavailable
 from edge.health.problems import Health
+from edge.mqtt.beside import Beside
 from edge.mqtt.client import Event, tls_context
 from edge.mqtt.connection import Connection, Ended, State
 from edge.mqtt.failures import Failures
@@ -90,11 +91,8 @@ class Session:
         self._upkeep = Upkeep(settings, outbox, self._failures, self.health)
         self._told = 0
         self._lock = threading.Lock()
-        self._retained: dict[str, Message] = {}
-        self._fresh: dict[str, Message] = {}
-        self._again: set[str] = set()
+        self._beside = Beside()
         self._suspected: Counter[str] = Counter()
-        self._again_at = float("inf")
         self._requests: deque[Request] = deque()
         self._replies: deque[Reply] = deque(maxlen=COMMANDS_WAITING + COMMANDS_REFUSED)
         self._connection: Connection | None = None
@@ -131,10 +129,7 @@ class Session:
 
         A retained message is published after each connection anew; another is lost while there is none.
         """
-        with self._lock:
-            self._fresh[message.topic] = message
-            if message.retain:
-                self._retained[message.topic] = message
+        self._beside.put(message)
         self.notify()
 
     def listen(self, topic: str, heard: Callable[[bytes], None]) -> None:
@@ -180,10 +175,7 @@ class Session:
 
     def next_fresh(self) -> Message | None:
         """Take the next message beside the outbox. For the connection."""
-        shunned = self.refusals.shunned(time.monotonic())
-        with self._lock:
-            topic = next((topic for topic in self._fresh if topic not in shunned), None)
-            return None if topic is None else self._fresh.pop(topic)
+        return self._beside.next(self.refusals.shunned(time.monotonic()))
 
     def next_reply(self) -> Reply | None:
         """Take the next answer. For the connection."""
@@ -226,16 +218,11 @@ class Session:
             return
         elif message.retain:
             self.refusals.leave_unsaid(message.topic, reason, help_)
-            self._say_again(message.topic, time.monotonic() + AGAIN_S)
-
-    def _say_again(self, topic: str, at: float) -> None:
-        self._again.add(topic)
-        self._again_at = min(self._again_at, at)
+            self._beside.say_again(message.topic, time.monotonic() + AGAIN_S)
 
     def _leave_off(self, topic: str, reason: str) -> None:
         """Say nothing more to a topic beyond the device's own: it may well be that it must not, and none misses it."""
-        with self._lock:
-            self._retained.pop(topic, None)
+        self._beside.leave_off(topic)
         log.warning(
             "the broker does not take %s (%s); it is not offered again before the next start", topic, reason
         )
@@ -258,7 +245,7 @@ class Session:
     @property
     def tend_at(self) -> float:
         """When `tend` has something to do, as `time.monotonic` counts."""
-        return min(self._upkeep.due_at, self._again_at)
+        return min(self._upkeep.due_at, self._beside.again_at)
 
     def tend(self) -> None:
         """Show that the thread goes on, and do what is due beside publishing. For the connection."""
@@ -269,11 +256,7 @@ class Session:
                 self.health.report("broker_refuses", self.refusals.words())
             else:
                 self.health.clear("broker_refuses")
-        if time.monotonic() >= self._again_at:
-            self._again_at = float("inf")
-            with self._lock:
-                again, self._again = self._again, set()
-                self._fresh = {topic: self._retained[topic] for topic in again} | self._fresh
+        self._beside.look()
         self._upkeep.look()
 
     def _run(self) -> None:
@@ -306,8 +289,8 @@ class Session:
         finally:
             with self._lock:
                 self.connected, self._connection = False, None
-                self._fresh.clear()
                 self._replies.clear()
+            self._beside.end()
             connection.close()
         if ended is not None:
             self._suspect(connection.flow.unanswered_elsewhere())
@@ -330,11 +313,8 @@ class Session:
         self.connections += 1
         self._connected_at = time.monotonic()
         self.health.clear("broker")
-        known = self._retained.get("status")
-        status = self.status("online")
+        known = self._beside.kept("status")
+        self._beside.begin(self.status("online"), known=known)
         with self._lock:
-            if self._retained.get("status") is known:  # else whoever said it meanwhile knew more
-                self._retained["status"] = status
             self.connected, self._connection = True, connection
-            self._fresh = dict(self._retained)  # what else was said before is old news by now
         return connection.run()
