@@ -138,27 +138,31 @@ def peak(program: Sequence[str]) -> float:
     most = 0.0
     with subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         while process.poll() is None:
-            most = max(most, sum(map(resident, family(process.pid))))
+            own, files = zip(*(resident(pid) for pid in [process.pid, *below(process.pid)]), strict=True)
+            most = max(most, sum(own) + max(files))
             time.sleep(0.05)
     return most
 
 
-def family(pid: int) -> list[int]:
-    """A process and all below it."""
+def below(pid: int) -> list[int]:
+    """The processes that a process started, and those that these started."""
     try:
-        below = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except OSError:  # it has ended meanwhile
         return []
-    return [pid, *(one for child in below for one in family(int(child)))]
+    return [*children, *(one for child in children for one in below(child))]
 
 
-def resident(pid: int) -> float:
-    """The memory of a process in MB; of a page that several hold each has its part."""
+def resident(pid: int) -> tuple[float, float]:
+    """The memory of a process in MB: its own pages, of one that several hold its part; and those of files."""
     try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
     except OSError:
-        return 0.0
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
+        return 0.0, 0.0
+    kb = {name: int(value.split()[0]) for name, value in (line.split(":") for line in lines)}
+    if not kb:  # it has ended, and nobody asked how
+        return 0.0, 0.0
+    return kb["Pss_Anon"] / 1024, (kb["Rss"] - kb["Anonymous"]) / 1024
 
 
 def main() -> None:
