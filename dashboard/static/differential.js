@@ -32,10 +32,12 @@ function chart({ class: name, percent, limits, reference }) {
   }
   if (percent !== null && limits) {
     const [low, high] = limits;
+    const line = (x1, x2, y1, y2, kind) => shape("line", { x1: x(x1), x2: x(x2), y1, y2, class: kind });
+    const middle = HEIGHT / 2;
     drawing.append(
-      shape("line", { x1: x(low), x2: x(high), y1: HEIGHT / 2, y2: HEIGHT / 2, class: "limits" }),
-      shape("line", { x1: x(low), x2: x(low), y1: 6, y2: HEIGHT - 6, class: "limits" }),
-      shape("line", { x1: x(high), x2: x(high), y1: 6, y2: HEIGHT - 6, class: "limits" }),
+      line(low, high, middle, middle, "halo"), // the bar is as light as the line in the dark
+      line(low, high, middle, middle, "limits"),
+      ...[low, high].map((end) => line(end, end, 3, HEIGHT - 3, "limits")),
     );
   }
   return drawing;
