@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edge.adaptation.cells import SiteCell
 from edge.datasets.labelled import place_of
+from edge.errors import DataError
 from edge.inference.calibration import Embedded, distance_of, other_of, temperature
 from edge.inference.classify import judge
 from edge.inference.decide import OperatingPoint, decide
@@ -92,6 +93,9 @@ def adapt(parent: Manifest, cells: Sequence[SiteCell], site: str, plan: Plan) ->
             which count in the head as much as the site's, however many there are.
         site: which cells are the site's, by `SiteCell.site`.
         plan: how.
+
+    Raises:
+        DataError: the model's embeddings of the cells are nothing that a head can be fitted to.
     """
     classes = len(parent.classes)
     logits, distances, others, targets = [], [], [], []
@@ -200,13 +204,22 @@ def _head(parent: Manifest, cells: Sequence[SiteCell], site: str, plan: Plan) ->
     ours = np.array([cell.site == site for cell in used])
     shares = np.where(ours, 1 / max(1, ours.sum()), 1 / max(1, (~ours).sum()))
     views = len(used[0].views)
-    head = refit(
-        parent.head,
-        np.concatenate([cell.views for cell in used]),
-        np.repeat(_targets(parent, used), views),
-        np.repeat(shares, views),
-        plan.pull,
-    )
+    embeddings = np.concatenate([cell.views for cell in used])
+    try:
+        if not np.isfinite(embeddings).all():
+            raise ArithmeticError("some of its numbers are infinite or none")
+        head = refit(
+            parent.head,
+            embeddings,
+            np.repeat(_targets(parent, used), views),
+            np.repeat(shares, views),
+            plan.pull,
+        )
+    except (ArithmeticError, np.linalg.LinAlgError) as error:
+        raise DataError(
+            f"{site}: what the model makes of these cells is nothing that a head can be fitted to: {error}; "
+            "adapt another model, or convert it anew with a normalisation layer before its last one"
+        ) from error
     plan.step()
     return head
 
