@@ -32,6 +32,12 @@ def listed(page: Any) -> int:
     return int(found[1]) if found else 0
 
 
+def grows_to(page: Any, wanted: int) -> None:
+    """Wait until the list holds so many cells: as long as it goes on, however slowly."""
+    while (here := listed(page)) < wanted:
+        until(lambda here=here: listed(page) > here, f"more than {here} cells are listed")  # type: ignore[misc]
+
+
 def total(page: Any) -> int:
     """The cells that the percentages are of."""
     return int(page.locator("#differential tbody tr.total td").first.inner_text())
@@ -148,8 +154,7 @@ def test_the_sample_grows_before_the_eyes(
     running_dashboard: Stand, page: Any, axe: Callable[[Any], None], shot: Callable[..., None]
 ) -> None:
     page.goto(running_dashboard.address)
-    until(lambda: listed(page) >= 10, "ten cells are listed")
-    until(lambda: listed(page) >= 35, "most of the slide's 40 cells are listed")
+    grows_to(page, 35)  # most of the slide's 40
     cells = read_wholly(running_dashboard)
     until(lambda: listed(page) == cells, "all cells of the device are listed")
     page.locator("#field img").wait_for()
@@ -179,7 +184,7 @@ def test_a_dashboard_that_opens_late_shows_the_whole_sample(
         with running_server(dashboard_settings(broker, tmp_path)) as server:
             page = new_page()
             page.goto(server.address)
-            until(lambda: listed(page) >= 25, "cells from before are listed too")
+            grows_to(page, 25)  # those from before are among them
             until(lambda: listed(page) == known_cells(device), "all of them are")
             page.locator("#fetching", has_text=re.compile("^$")).wait_for(state="attached")
             page.goto("about:blank")
@@ -201,6 +206,7 @@ def test_a_sample_is_started_counted_and_finished(
             lambda: not page.get_by_label("Sample ID").input_value(), "the form is ready for the next sample"
         )
         stand.slide.goes_on.set()
+        grows_to(page, 20)
         page.locator("#progress.reached, #progress-text.reached").wait_for()
         page.locator("#field img").wait_for()
         shot(page, "live", full_page=True)
