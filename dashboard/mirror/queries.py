@@ -1,36 +1,26 @@
-"""What is asked of the mirror."""
+"""What is asked of the mirror about cells, and what people said of them."""
 
 from __future__ import annotations
 
 import json
-import sqlite3
-import threading
-from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dashboard.mirror.rows import DeviceState, Filter, MirrorCell, Reading, SampleState
+from dashboard.mirror.rows import Filter, MirrorCell, Reading
+from dashboard.mirror.samplequeries import SampleQueries
 from edge.differential import CANNOT_TELL, NOT_A_WHITE_CELL, Differential, Tally, result
-from edge.errors import StoreError
 from edge.report.sample import WAITING
-from edge.wire.payloads import CellPayload, MetricsPayload, Payload, SamplePayload, StatusPayload
-
-P = TypeVar("P", bound=Payload)
-
-MOST_SAMPLES: Final = 200
-"""Samples that a search answers with at most."""
+from edge.wire.payloads import CellPayload
 
 _CELL: Final = (
     "SELECT number, record, reviewed, standing, EXISTS (SELECT 1 FROM pictures p WHERE p.cell = cells.number) "
     "FROM cells "
 )
-_SAMPLE: Final = "SELECT device, id, started_at, number, record FROM samples "
 _FILTERS: Final[dict[Filter, str]] = {
     "all": "",
     "flagged": "AND verdict = 'flagged' ",
@@ -38,111 +28,8 @@ _FILTERS: Final[dict[Filter, str]] = {
 }
 
 
-class Queries:
-    """Questions to the database, which whoever inherits this opens."""
-
-    path: Path
-    _lock: threading.RLock
-
-    @abstractmethod
-    def _connection(self) -> sqlite3.Connection:
-        """The open database.
-
-        Raises:
-            StoreError: it is not open.
-        """
-
-    def devices(self) -> tuple[DeviceState, ...]:
-        """All devices that were ever heard of, by name."""
-        return tuple(
-            DeviceState(
-                name,
-                datetime.fromisoformat(heard),
-                _payload(StatusPayload, status),
-                _payload(MetricsPayload, metrics),
-            )
-            for name, heard, status, metrics in self._all(
-                "SELECT name, heard_at, status, metrics FROM devices ORDER BY name"
-            )
-        )
-
-    def device(self, name: str) -> DeviceState | None:
-        """A device; None where nothing was heard of it."""
-        return next((each for each in self.devices() if each.name == name), None)
-
-    def open_sample(self, device: str) -> SampleState | None:
-        """The sample that a person has started on a device and not finished; None where there is none."""
-        found = self._samples(
-            "WHERE device = ? AND named = 1 AND state = 'open' ORDER BY number DESC LIMIT 1", device
-        )
-        return found[0] if found else None
-
-    def latest_sample(self, device: str) -> SampleState | None:
-        """The open sample, else the one that was last heard of; None before the first."""
-        found = self._samples("WHERE device = ? ORDER BY number DESC, started_at DESC LIMIT 1", device)
-        return self.open_sample(device) or (found[0] if found else None)
-
-    def sample(self, device: str, name: str) -> SampleState | None:
-        """A sample; None where nothing was heard of it."""
-        found = self._samples("WHERE device = ? AND id = ?", device, name)
-        return found[0] if found else None
-
-    def results(self, device: str, sample: str) -> tuple[SamplePayload, ...]:
-        """What was said of a sample when its target was reached, it was finished, signed, or changed after."""
-        rows = self._all(
-            "SELECT record FROM results WHERE device = ? AND sample = ? ORDER BY number", (device, sample)
-        )
-        return tuple(SamplePayload.model_validate_json(record, extra="ignore") for (record,) in rows)
-
-    def models(self, device: str, sample: str) -> tuple[tuple[str, str, int], ...]:
-        """What named a sample's cells: the model, its SHA-256, and how many; the first used first."""
-        rows = self._all(
-            "SELECT record ->> 'model' AS model, record ->> 'model_sha256' AS sha256, count(*) FROM cells "
-            "WHERE device = ? AND sample = ? GROUP BY model, sha256 ORDER BY min(number)",
-            (device, sample),
-        )
-        return tuple((model, sha256, count) for model, sha256, count in rows)
-
-    def search(
-        self,
-        *,
-        text: str = "",
-        device: str = "",
-        operator: str = "",
-        state: str = "",
-        since: str = "",
-        until: str = "",
-        limit: int = MOST_SAMPLES,
-    ) -> tuple[SampleState, ...]:
-        """Samples, the newest first.
-
-        Args:
-            text: a part of the ID, whatever its capital letters.
-            device: a device's whole name.
-            operator: a part of who started it.
-            state: `open` or `finished`.
-            since: a day such as 2026-01-31 (UTC), the first wanted.
-            until: the last day wanted.
-            limit: at most so many.
-        """
-        wanted: list[tuple[str, str]] = []
-        if text:
-            wanted.append(("instr(fold(id), ?)", text.casefold()))
-        if device:
-            wanted.append(("device = ?", device))
-        if operator:
-            wanted.append(("instr(fold(operator), ?)", operator.casefold()))
-        if state:
-            wanted.append(("state = ?", state))
-        if since:
-            wanted.append(("started_at >= ?", since))
-        if until:
-            wanted.append(("substr(started_at, 1, 10) <= ?", until))
-        where = " AND ".join(condition for condition, _ in wanted)
-        return self._samples(
-            f"{'WHERE ' + where if where else ''} ORDER BY started_at DESC, device, id LIMIT {limit:d}",
-            *(value for _, value in wanted),
-        )
+class Queries(SampleQueries):
+    """All questions."""
 
     def cells(
         self,
@@ -265,14 +152,6 @@ class Queries:
         where = f"WHERE device = ? AND sample = ? {_FILTERS[only]}"
         return int(self._one(f"SELECT count(*) FROM cells {where}", (device, sample))[0])
 
-    def _samples(self, where: str, *values: object) -> tuple[SampleState, ...]:
-        return tuple(
-            SampleState(
-                device, name, datetime.fromisoformat(started), number, _payload(SamplePayload, record)
-            )
-            for device, name, started, number, record in self._all(_SAMPLE + where, values)
-        )
-
     def _cells(self, where: str, *values: object) -> tuple[MirrorCell, ...]:
         found: list[MirrorCell] = []
         for number, record, reviewed, standing, pictured in self._all(_CELL + where, values):
@@ -300,20 +179,6 @@ class Queries:
             here.append(Reading(number, cell, reading, operator, datetime.fromisoformat(at), withdrawn=False))
         return {cell: tuple(each) for cell, each in said.items()}
 
-    def _one(self, sql: str, values: Sequence[object] = ()) -> tuple[Any, ...]:
-        return self._all(sql, values)[0]
-
-    def _all(self, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        with self._lock:
-            try:
-                return self._connection().execute(sql, values).fetchall()
-            except sqlite3.Error as error:
-                raise StoreError(f"{self.path}: {error}") from error
-
 
 def _marks(values: Sequence[object]) -> str:
     return ",".join("?" * len(values))
-
-
-def _payload(model: type[P], record: str | None) -> P | None:
-    return None if record is None else model.model_validate_json(record, extra="ignore")
