@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import base64
 import binascii
+import io
 import json
 import re
+import struct
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
+from PIL import Image
 from pydantic import ValidationError
 from pydantic_core import from_json
 
@@ -33,6 +36,8 @@ from edge.wire.payloads import (
 LARGEST: Final = 256 * 1024
 """Bytes of a message. A cell with its picture has some 10,000."""
 LARGEST_PICTURE: Final = 96 * 1024
+MOST_PIXELS: Final = 4_000_000
+"""Of a picture. A cell has some 100,000."""
 MOST_CLASSES: Final = 64
 LONGEST_TEXT: Final = 256
 LARGEST_NUMBER: Final = 2**53
@@ -208,4 +213,12 @@ def _picture(uri: Any) -> bytes | None:
         raise Refused("not a picture") from error
     if not jpeg.startswith(JPEG_MAGIC):
         raise Refused("not a picture")
+    try:
+        # Only its head is read. A few kilobytes may announce what would fill the memory of every browser.
+        with Image.open(io.BytesIO(jpeg), formats=("JPEG",)) as opened:
+            width, height = opened.size
+    except (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError) as error:
+        raise Refused("not a picture") from error
+    if width * height > MOST_PIXELS:
+        raise Refused("oversized")
     return jpeg

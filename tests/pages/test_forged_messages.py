@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import math
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from mirrored import Bench, altered, bench
 
@@ -15,6 +17,7 @@ from dashboard.liveview import live_view
 from dashboard.mirror import Message, Mirror
 from dashboard.samplereport import FORMATS, gather, rendered
 from dashboard.settings import Reference
+from edge.wire.thumbnail import jpeg
 
 IMPOSSIBLE = (
     "2026-02-31T10:20:30.123Z",
@@ -106,6 +109,25 @@ def test_a_map_that_is_larger_than_its_values_is_refused(mirror: Mirror, device:
     grid = {"rows": 10**9, "columns": 10**9, "values": [1]}
     assert mirror.apply_all([altered(last(device, "cell/accepted"), saliency=grid)]) == []
     assert mirror.refused == {"malformed": 1}
+
+
+@pytest.mark.parametrize("side", [3000, 30_000])
+def test_a_picture_of_a_few_kilobytes_that_fills_a_browser_is_refused(
+    mirror: Mirror, device: Bench, side: int
+) -> None:
+    small = jpeg(np.full((64, 64, 3), 255, np.uint8))
+    frame = small.index(b"\xff\xc0") + 5  # of the head, where height and width stand
+    huge = small[:frame] + 2 * side.to_bytes(2) + small[frame + 4 :]
+    uri = "data:image/jpeg;base64," + base64.b64encode(huge).decode()
+    assert mirror.apply_all([altered(last(device, "cell/accepted"), thumbnail=uri)]) == []
+    assert sum(mirror.refused.values()) == 1
+
+
+@pytest.mark.parametrize("data", [b"\xff\xd8\xff", b"\xff\xd8\xff" + b"<script>" * 50])
+def test_what_only_begins_as_a_picture_is_refused(mirror: Mirror, device: Bench, data: bytes) -> None:
+    uri = "data:image/jpeg;base64," + base64.b64encode(data).decode()
+    assert mirror.apply_all([altered(last(device, "cell/accepted"), thumbnail=uri)]) == []
+    assert mirror.refused == {"not a picture": 1}
 
 
 def test_a_device_that_makes_databases_up_takes_none_from_others(
