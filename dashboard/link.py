@@ -293,11 +293,18 @@ def _name(folder: Path) -> str:
     file = folder / "client-id"
     try:
         if file.exists():
-            return file.read_text("ascii").strip()
+            name = file.read_text("ascii", "replace").strip()
+            if _NAME.fullmatch(name):
+                return name
+            log.warning(
+                "%s is damaged; what the broker kept for this dashboard is asked of the devices", file
+            )
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         name = f"leukoscope-dashboard-{secrets.token_hex(4)}"
-        file.write_text(name, "ascii")
-    except (OSError, UnicodeDecodeError) as error:
+        part = file.with_name(f"{file.name}.part")
+        part.write_text(name, "ascii")
+        part.replace(file)
+    except OSError as error:
         raise StoreError(f"{file}: {error}") from error
     return name
 
