@@ -44,7 +44,9 @@ class PrivatePostgres:
         password.write_text("secret-of-fleet")
         password.chmod(0o644)
         data = str(self._folder / "data")
-        self._run("initdb", "-D", data, "-U", "fleet", "-A", "scram-sha-256", f"--pwfile={password}", "-N")
+        text = ("--no-locale", "-E", "UTF8")  # whatever the locale of whoever runs the tests
+        told = ("-A", "scram-sha-256", f"--pwfile={password}", "-N")
+        self._run("initdb", "-D", data, "-U", "fleet", *text, *told)
         self.start()
         with psycopg.connect(self.url, dbname="postgres", autocommit=True) as connection:
             connection.execute("CREATE DATABASE fleet")
