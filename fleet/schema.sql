@@ -47,7 +47,7 @@ SELECT DISTINCT ON (device, body ->> 'cell') device, id, epoch, seq,
 FROM message WHERE topic = 'review'
 ORDER BY device, body ->> 'cell', epoch, seq DESC;
 
--- The newest word on each sample that was finished.
+-- The newest word on each sample that was finished. Numbers of two databases of a device cannot be compared.
 CREATE OR REPLACE VIEW result AS
 SELECT DISTINCT ON (device, body ->> 'sample') device, id, epoch, seq,
     body ->> 'sample' AS sample,
@@ -61,4 +61,4 @@ SELECT DISTINCT ON (device, body ->> 'sample') device, id, epoch, seq,
     body -> 'limits' AS limits,
     body ->> 'signed_by' AS signed_by
 FROM message WHERE topic = 'sample/finished'
-ORDER BY device, body ->> 'sample', epoch, seq DESC;
+ORDER BY device, body ->> 'sample', body ->> 'finished_at' DESC NULLS LAST, seq DESC;

@@ -131,3 +131,28 @@ def test_a_number_at_the_end_of_all_numbers_stops_no_search(database: FleetDatab
     assert isinstance(highest, Numbered)
     database.keep([highest], [])
     assert len(database.gaps()) == 1
+
+
+def test_a_sample_of_a_device_that_lost_its_database_shows_its_newest_result(
+    database: FleetDatabase, postgres: PrivatePostgres
+) -> None:
+    """The same name was used again; how the two databases are called says nothing of which was first."""
+
+    def finished(epoch: str, seq: int, day: int, accepted: int) -> Numbered:
+        found = read(
+            {
+                "schema": "leukoscope.sample/1", "device": "bench-1", "boot_id": f"{epoch}-b1", "seq": seq,
+                "id": f"{epoch}-{seq}", "sample": "S-1", "started_at": f"2026-01-{day}T10:00:00.000Z",
+                "finished_at": f"2026-01-{day}T11:00:00.000Z", "state": "finished", "target": 100,
+                "accepted": accepted, "flagged": 0, "counts": {}, "percentages": {}, "limits": {},
+            },
+            "sample/finished",
+        )  # fmt: skip
+        assert isinstance(found, Numbered)
+        return found
+
+    old = [finished("0000aaaa", 900, 10, 1), finished("0000aaaa", 901, 10, 2)]
+    new = [finished("ffff0000", 7, 20, 3), finished("ffff0000", 9, 20, 4)]
+    for message in (*new, *old):
+        database.keep([message], [])
+    assert rows(postgres, "SELECT epoch, seq, accepted FROM result") == [("ffff0000", 9, 4)]
