@@ -118,15 +118,24 @@ class Classifier:
         return float(np.abs(found - golden.probabilities).max())
 
 
+OVERFLOWED = 1e6
+"""The unfamiliarity of a cell for which the model computed no numbers."""
+
+
 def judge(manifest: Manifest, embedding: Floats) -> tuple[Floats, float]:
-    """Calibrated probabilities of the classes, and the unfamiliarity: above 1 is unfamiliar."""
-    logits = embedding @ manifest.head.weights + manifest.head.bias
-    count = len(manifest.classes)
+    """Calibrated probabilities of the classes, and the unfamiliarity: above 1 is unfamiliar.
+
+    Of an embedding that overflowed, as a float model's can, nothing is known: all classes alike, and unfamiliar.
+    """
+    count, known = len(manifest.classes), manifest.familiarity
+    with np.errstate(over="ignore", invalid="ignore"):
+        logits = embedding @ manifest.head.weights + manifest.head.bias
+        place = (embedding - known.centre) @ known.whitening
+        distance = float(np.sqrt(((place - known.means) ** 2).sum(axis=1).min()))
+    if not (np.isfinite(logits).all() and np.isfinite(distance)):
+        return np.full(count, 1 / count, np.float32), OVERFLOWED
     probabilities = _softmax(logits[:count] / manifest.temperature)
     other = float(_softmax(logits)[count:].sum())
-    known = manifest.familiarity
-    place = (embedding - known.centre) @ known.whitening
-    distance = float(np.sqrt(((place - known.means) ** 2).sum(axis=1).min()))
     return probabilities, max(distance / known.distance_limit, other / known.other_limit)
 
 

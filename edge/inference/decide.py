@@ -42,12 +42,13 @@ def decide(prediction: Prediction, point: OperatingPoint) -> Decision:
     """Accept or flag a cell; a flagged cell carries every reason that holds, in the order of `Reason`."""
     best, second = sorted(prediction.probabilities.values(), reverse=True)[:2]
     cell, quality = prediction.cell, prediction.cell.quality
-    blurred = quality.sharpness < point.sharpness
+    blurred = not quality.sharpness >= point.sharpness
     exposed = quality.contrast >= point.contrast and quality.brightness >= point.brightness
+    # Asked for what accepts, not for what flags: a number that is none answers no.
     holds = {
-        Reason.LOW_CONFIDENCE: best < point.threshold,
-        Reason.AMBIGUOUS: best - second < point.margin,
-        Reason.UNFAMILIAR: prediction.unfamiliarity > 1,
+        Reason.LOW_CONFIDENCE: not best >= point.threshold,
+        Reason.AMBIGUOUS: not best - second >= point.margin,
+        Reason.UNFAMILIAR: not prediction.unfamiliarity <= 1,
         Reason.POOR_IMAGE: blurred or not exposed,
         Reason.CUT_OFF: cell.cut_off,
     }

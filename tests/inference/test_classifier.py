@@ -95,6 +95,16 @@ def test_an_embedding_far_from_every_class_is_unfamiliar(classifier: Classifier)
     assert judge(manifest, embedding + 5 * np.abs(embedding).max())[1] > 1
 
 
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf, 3e38])
+def test_an_embedding_that_overflowed_tells_nothing(classifier: Classifier, odd: float) -> None:
+    manifest = classifier.bundle.manifest
+    embedding = np.zeros(len(manifest.familiarity.centre), np.float32)
+    embedding[:] = odd
+    probabilities, unfamiliarity = judge(manifest, embedding)
+    assert np.allclose(probabilities.sum(), 1)
+    assert 1 < unfamiliarity < np.inf
+
+
 def test_a_picture_of_nothing_is_not_accepted(classifier: Classifier) -> None:
     blank = Frame.of(np.full((300, 300, 3), 225, np.uint8), 0, MORNING)
     (cell,) = cells_of(locate(blank), size=classifier.input_size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import product
+from typing import Any
 
 import pytest
 from helpers import decided
@@ -51,6 +52,20 @@ def test_every_combination_of_reasons(holds: tuple[bool, ...]) -> None:
     assert decision.verdict is (Verdict.FLAGGED if any(holds) else Verdict.ACCEPTED)
     assert decision.cell_class == "monocyte"
     assert decision.confidence == best
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"best": float("nan"), "second": float("nan")},
+        {"unfamiliarity": float("nan")},
+        {"quality": GOOD._replace(sharpness=float("nan"))},
+        {"quality": GOOD._replace(contrast=float("nan"))},
+        {"quality": GOOD._replace(brightness=float("nan"))},
+    ],
+)
+def test_a_number_that_is_none_accepts_nothing(odd: dict[str, Any]) -> None:
+    assert decide(prediction(**odd), POINT).verdict is Verdict.FLAGGED
 
 
 def replace_quality(**changes: float) -> Quality:
