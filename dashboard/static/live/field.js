@@ -46,7 +46,7 @@ export class Field {
     document.addEventListener("visibilitychange", () => this.#go());
     this.toggle.addEventListener("click", () => {
       this.paused = !this.paused;
-      this.toggle.setAttribute("aria-pressed", this.paused);
+      this.toggle.textContent = t(this.paused ? "live.resume" : "live.pause");
       if (this.paused) this.text.textContent = t("live.paused");
       this.#go();
     });
