@@ -43,10 +43,11 @@ def test_a_signal_ends_it_cleanly(
     _, said = process.communicate(timeout=30)
     assert process.returncode == 0, said.decode()
     assert b"Traceback" not in said and b"Warning" not in said, said.decode()
-    until(lambda: subscriber.of(f"{device}/status")[-1]["state"] == "offline", "it said goodbye")
+    until(lambda: subscriber.last(f"{device}/status").get("state") == "offline", "it said goodbye")
     with Store(tmp_path / "db") as store:
         assert store.outbox_depth() == 0
-        assert store.last_seq == len(subscriber.cells())
+        subscriber.catch_up()
+        assert store.last_seq == len(subscriber.numbered())
 
 
 def test_a_second_daemon_on_the_same_database_is_refused(tmp_path: Path, broker: PrivateBroker) -> None:
