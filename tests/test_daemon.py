@@ -207,7 +207,6 @@ def online_boots(subscriber: Subscriber) -> set[str]:
     return {said["boot_id"] for said in subscriber.of("crash/status") if said["state"] == "online"}
 
 
-@pytest.mark.timeout(170)
 def test_killed_again_and_again_every_stored_cell_arrives_once_and_numbered_without_gaps(
     tmp_path: Path, broker: PrivateBroker, subscribe: Subscribe
 ) -> None:

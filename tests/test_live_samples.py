@@ -307,7 +307,6 @@ def distance(one: StoredCell, other: StoredCell) -> float:
     return math.hypot(one.place.x - other.place.x, one.place.y - other.place.y) / one.box.width
 
 
-@pytest.mark.timeout(300)
 def test_a_sample_goes_on_over_kills_and_counts_each_cell_once(
     tmp_path: Path, broker: PrivateBroker, subscribe: Subscribe
 ) -> None:

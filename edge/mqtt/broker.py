@@ -14,7 +14,9 @@ from typing import Self
 
 from edge.errors import BrokerError
 
-START_S = 10.0
+START_S = 30.0
+"""It is up in a moment; a busy machine takes longer."""
+PORTS_TRIED = 5
 
 
 class PrivateBroker:
@@ -47,11 +49,26 @@ class PrivateBroker:
         program = shutil.which("mosquitto", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
         if program is None:
             raise BrokerError("Mosquitto is not installed: sudo apt-get install mosquitto")
-        self.port = self.port or _free_port()
+        if self.port:
+            self._start(program, self.port)
+            return
+        for left in reversed(range(PORTS_TRIED)):
+            port = _free_port()
+            try:
+                self._start(program, port)
+            except BrokerError as error:
+                # Between the search for a port and its use somebody else may take it.
+                if "in use" not in str(error) or not left:
+                    raise
+            else:
+                self.port = port
+                return
+
+    def _start(self, program: str, port: int) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="leukoscope-broker-"))
         configuration = self._folder / "mosquitto.conf"
         configuration.write_text(
-            f"listener {self.port} {self.host}\nmax_queued_messages 100000\n"
+            f"listener {port} {self.host}\nmax_queued_messages 100000\n"
             f"{self.settings or 'allow_anonymous true'}\n"
         )
         with (self._folder / "log").open("wb") as log:
@@ -62,7 +79,7 @@ class PrivateBroker:
                 process_group=0,  # a Ctrl-C is for us: the broker must outlive the last message
             )
         until = time.monotonic() + START_S
-        while not self._answers():
+        while not (self._answers(port) and self._process.poll() is None):
             if self._process.poll() is not None or time.monotonic() > until:
                 said = (self._folder / "log").read_text("utf-8", "replace").strip().splitlines()
                 self.close()
@@ -95,9 +112,9 @@ class PrivateBroker:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _answers(self) -> bool:
+    def _answers(self, port: int) -> bool:
         try:
-            with socket.create_connection((self.host, self.port), timeout=1):
+            with socket.create_connection((self.host, port), timeout=1):
                 return True
         except OSError:
             return False

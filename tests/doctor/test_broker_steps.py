@@ -223,11 +223,11 @@ class PrivateBrokerTls(PrivateBroker):
     def __init__(self, files: str) -> None:
         super().__init__(f"{files}\nallow_anonymous true")
 
-    def _answers(self) -> bool:
+    def _answers(self, port: int) -> bool:
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         try:
-            with socket.create_connection((self.host, self.port), 1) as plain, context.wrap_socket(plain):
+            with socket.create_connection((self.host, port), 1) as plain, context.wrap_socket(plain):
                 return True
         except OSError:
             return False

@@ -232,7 +232,6 @@ def test_fields_in_a_row_do_not_know_of_each_other() -> None:
     slide.close()
 
 
-@pytest.mark.timeout(60)
 def test_thousands_of_specks_are_joined_in_a_moment() -> None:
     """A camera without a picture shows noise, in which each speck could be a lobe."""
     square = np.array([[0, 0], [3, 0], [3, 3], [0, 3]], np.int32)
