@@ -184,7 +184,7 @@ def _fitted(
     order_of_names = better_order(answers, targets, original.names)
     if order_of_names:
         report(
-            f"warning: only {comparison.accuracy[0]:.0%} of the crops are named right; the outputs "
+            f"Warning: only {comparison.accuracy[0]:.0%} of the crops are named right; the outputs "
             f"{', '.join(original.names)} would fit better as {', '.join(order_of_names)}: look at --classes"
         )
 

@@ -23,12 +23,20 @@ PRECISION = 5.0
 LARGEST_TOTAL = 10**7
 """No smear holds as many; the search for a sufficient number of cells ends here."""
 
+LABORATORY_ORDER = ("neutrophil", "lymphocyte", "monocyte", "eosinophil", "basophil")
+"""As laboratories list the classes; a model's others follow."""
 OTHER_WHITE_CELL = "other_white_cell"
 """A person's reading: a white cell of none of the model's classes (a blast, a plasma cell). It counts."""
 NOT_A_WHITE_CELL = "not_a_white_cell"
 """A person's reading: an erythroblast, a platelet, dirt. It leaves the count."""
 CANNOT_TELL = "cannot_tell"
 """A person's reading: not to be named from this picture. It leaves the count, and is told apart."""
+
+
+def place(cell_class: str) -> int:
+    """Where a class stands in a laboratory's list, from 0; all others at its end."""
+    order = LABORATORY_ORDER
+    return order.index(cell_class) if cell_class in order else len(order)
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,4 +86,6 @@ class MissingExtra(LeukoscopeError):
     """
 
     def __init__(self, command: str, extra: str) -> None:
-        super().__init__(f"{command} needs an optional part: pip install 'leukoscope[{extra}]'")
+        super().__init__(
+            f"{command} needs an optional part; in the source's folder: pip install -e '.[{extra}]'"
+        )

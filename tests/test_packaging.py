@@ -145,6 +145,6 @@ def test_what_needs_tensorflow_names_the_install_that_brings_it(
         "convert": [tmp_path / "model.keras", "--calibration", tmp_path, "--output", tmp_path / "out"],
     }
     done = run(fresh / "leukoscope", command, *arguments[command], cwd=tmp_path)
-    hint = f"Error: leukoscope {command} needs an optional part: pip install 'leukoscope[convert]'\n"
+    hint = f"Error: leukoscope {command} needs an optional part; in the source's folder: pip install -e '.[convert]'\n"
     assert (done.returncode, done.stdout, done.stderr) == (1, "", hint)
     assert not (tmp_path / "out").exists()

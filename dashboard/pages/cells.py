@@ -16,13 +16,11 @@ from dashboard.auth.users import Role
 from dashboard.mirror import Filter, Mirror, MirrorCell, Reading, SampleState
 from dashboard.pages.base import require, services
 from dashboard.settings import Reference
-from edge.differential import OTHER_WHITE_CELL, Differential
+from edge.differential import OTHER_WHITE_CELL, Differential, place
 from edge.wire.cellrecord import utc_text
 
 MOST: Final = 200
 """Cells in one answer."""
-ORDER: Final = ("neutrophil", "lymphocyte", "monocyte", "eosinophil", "basophil")
-"""As laboratories list them; a model's other classes follow."""
 
 FILTERS: Final = ("undecided", "flagged", "all")
 
@@ -65,8 +63,7 @@ def whole(request: Request, name: str, default: int, most: int) -> int:
 
 def ordered(names: Sequence[str]) -> list[str]:
     """Classes in the order in which laboratories list them."""
-    known = [name for name in ORDER if name in names]
-    return known + [name for name in names if name not in known]
+    return sorted(names, key=place)
 
 
 def cell_json(cell: MirrorCell, said: Sequence[Reading]) -> dict[str, Any]:

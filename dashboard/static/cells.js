@@ -1,6 +1,6 @@
 // Cells as several pages show them, what is said below a differential, and questions.
 
-import { address, el, percent, t } from "./core.js";
+import { LABORATORY, address, el, percent, t } from "./core.js";
 
 /** Where a cell's picture is. */
 export function pictureOf(cell) {
@@ -20,8 +20,7 @@ export function share(value) {
 
 /** A colour of its own for each of the five classes, a plain one for the rest. */
 export function colourOf(name) {
-  const own = ["neutrophil", "lymphocyte", "monocyte", "eosinophil", "basophil"];
-  return own.includes(name) ? `var(--${name})` : "var(--quiet)";
+  return LABORATORY.includes(name) ? `var(--${name})` : "var(--quiet)";
 }
 
 /** A small picture of a cell, with a line or two beneath it. */

@@ -90,7 +90,7 @@ export function hold(box, ...children) {
   before.slice(children.length).forEach((node) => node.remove());
 }
 
-const LABORATORY = ["neutrophil", "lymphocyte", "monocyte", "eosinophil", "basophil"];
+export const LABORATORY = ["neutrophil", "lymphocyte", "monocyte", "eosinophil", "basophil"];
 
 /** Classes in the order in which laboratories list them; others follow as they came. */
 export function inOrder(names) {

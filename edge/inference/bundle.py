@@ -43,6 +43,10 @@ class Bundle:
             BundleError: there is none, a file is missing, or hash and manifest disagree.
         """
         directory = resolve(name_or_dir)
+        if directory.is_dir() and not (directory / "manifest.json").exists():
+            raise BundleError(
+                f"{directory}: no model bundle, which has a manifest.json; see leukoscope models list"
+            )
         manifest = parse(
             _read(directory / "manifest.json", _LARGEST_MANIFEST).decode("utf-8", "replace"), str(directory)
         )

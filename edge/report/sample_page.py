@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from edge import __version__
-from edge.differential import CANNOT_TELL, NOT_A_WHITE_CELL, OTHER_WHITE_CELL, Limits
+from edge.differential import CANNOT_TELL, NOT_A_WHITE_CELL, OTHER_WHITE_CELL, Limits, place
 from edge.records import Verdict
 from edge.report.document import (
     INTENDED_USE,
@@ -22,7 +22,7 @@ from edge.report.document import (
     Signatures,
     Table,
 )
-from edge.report.drawing import shares
+from edge.report.drawing import shares as drawn
 from edge.report.sample import WAITING, SampleReport, standing
 from edge.store import Review, StoredCell
 
@@ -129,6 +129,7 @@ def _identity(report: SampleReport) -> Iterator[Block]:
 
 def _differential(report: SampleReport) -> Iterator[Block]:
     result = report.result
+    shares = sorted(result.shares, key=lambda share: place(share.cell_class))
     yield Heading(f"Differential, of {_cells(result.accepted)}")
     yield Table(
         ("class", "cells", "%", "95 % limits", "for all classes at once"),
@@ -140,13 +141,13 @@ def _differential(report: SampleReport) -> Iterator[Block]:
                 _limits(share.limits),
                 _limits(share.simultaneous),
             )
-            for share in result.shares
+            for share in shares
         ),
         "lrrrr",
     )
     if result.accepted:
         yield Chart(
-            shares([(named(share.cell_class), share.percent, share.limits) for share in result.shares]),
+            drawn([(named(share.cell_class), share.percent, share.limits) for share in shares]),
             "Percent of the cells that count, with each class's own 95 % limits.",
         )
     yield Facts(
@@ -175,7 +176,7 @@ def _decided(report: SampleReport) -> Iterator[Block]:
             (
                 cell.id,
                 f"{cell.cell_class} {cell.confidence:.3f}",
-                ", ".join(cell.reasons) or "accepted",
+                _reasons(cell) or "accepted",
                 "; ".join(map(_said, report.reviews.get(cell.id, ()))) or "–",
                 named(standing(cell)),
             )
@@ -186,6 +187,10 @@ def _decided(report: SampleReport) -> Iterator[Block]:
     )
 
 
+def _reasons(cell: StoredCell) -> str:
+    return ", ".join(reason.replace("_", " ") for reason in cell.reasons)
+
+
 def _said(review: Review) -> str:
     reading = "the review before withdrawn" if review.reading is None else named(review.reading)
     taken_back = ", withdrawn later" if review.withdrawn else ""
@@ -193,7 +198,7 @@ def _said(review: Review) -> str:
 
 
 def _galleries(report: SampleReport, crops: Mapping[str, bytes]) -> Iterator[Block]:
-    for name, cells in report.by_standing().items():
+    for name, cells in _in_order(report):
         shown = cells[:MOST_PICTURED]
         yield Heading(f"{named(name).capitalize()}: {_cells(len(cells))}")
         if len(shown) < len(cells):
@@ -203,7 +208,12 @@ def _galleries(report: SampleReport, crops: Mapping[str, bytes]) -> Iterator[Blo
 
 def pictured(report: SampleReport) -> tuple[StoredCell, ...]:
     """The cells that the gallery shows."""
-    return tuple(cell for cells in report.by_standing().values() for cell in cells[:MOST_PICTURED])
+    return tuple(cell for _, cells in _in_order(report) for cell in cells[:MOST_PICTURED])
+
+
+def _in_order(report: SampleReport) -> list[tuple[str, list[StoredCell]]]:
+    found = list(report.by_standing().items())
+    return sorted(found, key=lambda item: place(item[0]))  # what is no class keeps its place at the end
 
 
 def _picture(cell: StoredCell, jpeg: bytes | None) -> Picture:
@@ -211,7 +221,7 @@ def _picture(cell: StoredCell, jpeg: bytes | None) -> Picture:
     if cell.reviewed is not None:
         lines.append(f"person: {named(cell.reviewed)}")
     elif cell.reasons:
-        lines.append(", ".join(cell.reasons))
+        lines.append(_reasons(cell))
     if jpeg is None:
         lines.append("picture not kept")
     return Picture(jpeg, tuple(lines), "open" if standing(cell) == WAITING else "plain")
@@ -220,7 +230,7 @@ def _picture(cell: StoredCell, jpeg: bytes | None) -> Picture:
 def _skipped(report: SampleReport) -> Iterator[Block]:
     yield Heading("Frames that were not read")
     if report.skipped:
-        rows = tuple((reason, f"{count:,}") for reason, count in report.skipped.items())
+        rows = tuple((reason.replace("_", " "), f"{count:,}") for reason, count in report.skipped.items())
         yield Table(("reason", "frames"), rows, "lr")
     else:
         yield Paragraph("None.")

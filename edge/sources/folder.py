@@ -86,7 +86,8 @@ class FolderSource:
         try:
             os.scandir(self._path).close()
         except OSError as error:
-            raise SourceError(f"{self._path} cannot be watched: {error.strerror or error}") from error
+            why = error.strerror or error
+            raise SourceError(f"{self._path} cannot be watched: {why}; see [source] path") from error
         self._forget()
         self._open = True
 

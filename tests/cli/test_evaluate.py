@@ -142,7 +142,7 @@ def test_without_matplotlib_the_figures_alone_are_missing(data: Path, tmp_path: 
     )
     assert done.returncode == 0
     assert [line for line in done.stderr.splitlines() if "pip install" in line] == [
-        "No figures: drawing the figures needs an optional part: pip install 'leukoscope[evaluate]'"
+        "No figures: drawing the figures needs an optional part; in the source's folder: pip install -e '.[evaluate]'"
     ]
     assert sorted(path.name for path in (tmp_path / "r").iterdir()) == FILES
 

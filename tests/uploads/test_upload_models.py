@@ -196,7 +196,7 @@ def test_a_keras_file_without_the_extra_says_what_brings_it(tmp_path: Path) -> N
     with zipfile.ZipFile(out, "w") as archive:
         archive.writestr("config.json", "{}")
         archive.writestr("model.weights.h5", b"")
-    assert "pip install 'leukoscope[convert]'" in refused(tmp_path, out.getvalue(), NAMES)
+    assert "pip install -e '.[convert]'" in refused(tmp_path, out.getvalue(), NAMES)
 
 
 def test_the_zoo_is_there_with_its_thresholds(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 // What is known of a cell, in words and bars.
 
-import { counted, el, hold, moment, say, t, time, word } from "../core.js";
+import { LABORATORY, counted, el, hold, moment, say, t, time, word } from "../core.js";
 import { colourOf, pictureOf, share, thumbnail } from "../cells.js";
 import * as overlay from "./overlay.js";
 
@@ -51,7 +51,7 @@ function detail(name, value) {
 
 /** The device's reading, its reasons, the probabilities, and what such a cell is for. */
 export function showSays(card, cell) {
-  const known = ["neutrophil", "lymphocyte", "monocyte", "eosinophil", "basophil"].includes(cell.class);
+  const known = LABORATORY.includes(cell.class);
   const flagged = cell.verdict === "flagged";
   const parts = [
     el("p", { class: "quiet small" }, t("review.device_says")),
