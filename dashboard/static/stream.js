@@ -5,6 +5,7 @@ import { address, banner, heard, link, t, time } from "./core.js";
 
 const changed = new Set();
 const lost = new Set();
+const linked = new Set();
 let source = null;
 let heardAt = Date.now();
 let missed = false;
@@ -17,6 +18,11 @@ export function onChanges(listener) {
 /** Call `listener()` when changes were missed and everything must be asked for anew. */
 export function onReload(listener) {
   lost.add(listener);
+}
+
+/** Call `listener()` when the broker is there again. */
+export function onLinked(listener) {
+  linked.add(listener);
 }
 
 export function showLink(state) {
@@ -46,7 +52,11 @@ function listen() {
   };
   source.addEventListener("changes", (event) => changed.forEach((listener) => listener(JSON.parse(event.data))));
   source.addEventListener("reload", () => lost.forEach((listener) => listener()));
-  source.addEventListener("link", (event) => showLink(JSON.parse(event.data)));
+  source.addEventListener("link", (event) => {
+    const state = JSON.parse(event.data);
+    showLink(state);
+    if (state.connected) linked.forEach((listener) => listener());
+  });
 }
 
 /** Begin to listen; for pages that show what may change. */

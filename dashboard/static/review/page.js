@@ -2,7 +2,7 @@
 
 import { address, banner, el, getJson, hold, mayReview, newest, say, t, word } from "../core.js";
 import { ask, dataOf } from "../cells.js";
-import { onChanges, onReload, start } from "../stream.js";
+import { onChanges, onLinked, onReload, start } from "../stream.js";
 import { CellList } from "./list.js";
 import { keyboard, showKeys } from "./keys.js";
 import * as overlay from "./overlay.js";
@@ -257,10 +257,10 @@ queue.addEventListener("refused", ({ detail: { item, message } }) => {
 
 onChanges((changes) => {
   for (const change of changes) {
-    if (change.kind === "link") queue.kick();
-    else if (change.device === device && (change.sample === sample || change.kind === "device")) refreshSoon(change.kind === "review" ? change.cell : "");
+    if (change.device === device && (change.sample === sample || change.kind === "device")) refreshSoon(change.kind === "review" ? change.cell : "");
   }
 });
+onLinked(() => queue.kick());
 onReload(() => {
   list.cells.forEach((cell) => touched.add(cell.id));
   queue.kick();
