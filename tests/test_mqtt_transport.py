@@ -130,6 +130,7 @@ def test_a_broker_that_wants_a_certificate_gets_it(
                 key=name and certificates / f"{name}.key",
             )
             caplog.clear()
+            caplog.set_level(logging.INFO)
             with session(store, broker.port, "certified", tls=tls, **ways):
                 until(lambda: f"127.0.0.1:{broker.port}" in caplog.text, "it was turned away")
             assert "connected to the broker" not in caplog.text

@@ -8,7 +8,8 @@ import os
 import platform
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,15 +57,26 @@ def command(ctx: click.Context, config: Path, as_json: bool, only: tuple[str, ..
     """
     from edge import doctor
 
-    if not logging.getLogger().isEnabledFor(logging.INFO):
-        logging.getLogger("edge").setLevel(logging.CRITICAL)  # what the parts log is said by the findings
     named = ctx.get_parameter_source("config") is not click.core.ParameterSource.DEFAULT
     chosen = [group for group in doctor.GROUPS if not only or group.name in only]
-    with libraries_silenced():
+    with libraries_silenced(), _parts_silenced():
         found = doctor.examine(_patient(config, named=named), chosen)
         marks = _json(found) if as_json else _text(found)
     if marks["bad"]:
         sys.exit(1)
+
+
+@contextmanager
+def _parts_silenced() -> Iterator[None]:
+    """What the parts log is said by the findings; with --verbose it is shown all the same."""
+    parts = logging.getLogger("edge")
+    before = parts.level
+    if not logging.getLogger().isEnabledFor(logging.INFO):
+        parts.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        parts.setLevel(before)
 
 
 def _patient(file: Path, *, named: bool) -> Patient:
