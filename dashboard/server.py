@@ -38,9 +38,8 @@ def serve(settings: Settings, *, announce: Callable[[str], None]) -> None:
         ConfigError: the address cannot be listened on, or the settings do not go together.
         StoreError: the folder for its data cannot be used.
     """
-    server = Server(settings)
+    server = Server(settings, announce=announce)
     server.bind()
-    announce(server.address)
     server.run_bound()
 
 
@@ -70,10 +69,12 @@ class Server(uvicorn.Server):
 
     Args:
         settings: what the dashboard is told.
+        announce: gets the address that browsers open, once it is served and signals end it cleanly.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, announce: Callable[[str], None] = lambda _: None) -> None:
         self.settings = settings
+        self._announce = announce
         self.application: Starlette = create_app(settings)
         services = self.application.state.services
         assert isinstance(services, Services)
@@ -112,6 +113,8 @@ class Server(uvicorn.Server):
             self._claim = (folder / "lock").open("w")
             fcntl.flock(self._claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
+            assert self._claim is not None
+            self._claim.close()
             raise ConfigError(
                 f"[data] folder {folder}: another dashboard uses it; name one for each"
             ) from error
@@ -122,6 +125,7 @@ class Server(uvicorn.Server):
             family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
             self._socket = socket.create_server((host, port), family=family)
         except OSError as error:
+            self._claim.close()  # whoever tries another address claims the folder anew
             raise ConfigError(f"[server] {host}:{port}: {error.strerror or error}") from error
 
     @property
@@ -139,6 +143,12 @@ class Server(uvicorn.Server):
         assert self._claim is not None
         with self._claim, self._socket:
             asyncio.run(self.serve(sockets=[self._socket]))
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to serve, and say where."""
+        await super().startup(sockets)
+        if self.started:
+            self._announce(self.address)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """End the streams too, which would otherwise go on."""
