@@ -33,6 +33,7 @@ def test_a_second_upload_begins_anew(stand: Stand, page: Any) -> None:
 
     page.get_by_role("button", name="New upload").click()
     read(page, "8 cells of no class")
+    page.wait_for_timeout(600)  # what the first had still to draw would be drawn by now
     assert page.locator("#shown").inner_text() == "8", "no filter of the first is left"
     assert page.get_by_role("searchbox", name="Name").input_value() == ""
     assert page.locator("#filter-verdict").input_value() == ""

@@ -75,6 +75,7 @@ export class Job {
   }
 
   drawSoon() {
+    if (this.closed) return; // a file's last word may come when another upload has taken its place
     this.drawing ??= setTimeout(() => {
       this.drawing = null;
       this.draw();
@@ -198,6 +199,8 @@ export class Job {
   /** Another upload takes its place on the page. */
   close() {
     this.closed = true;
+    clearTimeout(this.drawing);
+    clearTimeout(this.asking);
     this.sending.abort();
     this.source?.close();
     this.detail.leave();
