@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import sys
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -22,6 +21,7 @@ from edge.datasets.taxonomy import kind_of
 from edge.errors import BundleError, LeukoscopeError
 from edge.inference.bundle import LARGEST_MODEL, Bundle
 from edge.inference.classify import Classifier
+from edge.pictures.archives import DAMAGED
 from edge.text import printable
 
 CPU_S: Final = 50
@@ -51,7 +51,7 @@ def bundle(file: Path, into: Path) -> dict[str, Any]:
                 if len(data) > most:
                     raise BundleError(f"The bundle's {name} is larger than {most // 2**20} MiB")
                 (into / name).write_bytes(data)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError, zlib.error) as error:
+    except DAMAGED as error:
         raise BundleError("The ZIP is damaged, encrypted, or packed in a way that is not read") from error
     try:
         check_operators((into / "model.tflite").read_bytes())

@@ -17,6 +17,7 @@ from dashboard.upload import sandbox
 from dashboard.upload.intake import check_directory
 from edge.errors import BundleError, InputTooLarge
 from edge.inference.bundle import DEFAULT_MODEL, zoo
+from edge.pictures.archives import DAMAGED
 
 CHECK_S: Final = 60.0
 CONVERT_S: Final = 600.0
@@ -189,7 +190,7 @@ def kind_of(file: Path) -> Literal["bundle", "tflite", "keras"]:
         except InputTooLarge as error:
             raise BundleError(str(error)) from error
         with (
-            contextlib.suppress(zipfile.BadZipFile, ValueError, NotImplementedError, OSError),
+            contextlib.suppress(*DAMAGED),
             zipfile.ZipFile(file) as archive,
         ):
             names = archive.namelist()

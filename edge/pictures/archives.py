@@ -12,6 +12,11 @@ from typing import BinaryIO, Final
 from edge.errors import InputError, InputTooLarge
 from edge.pictures.images import MAX_BYTES
 
+DAMAGED: Final = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError, LookupError, RuntimeError,
+)  # fmt: skip
+"""What Python raises over a ZIP that is damaged, encrypted, or packed in a way that it does not know."""
+
 MAX_ENTRIES: Final = 200_000
 MAX_EXPANDED: Final = 32 * 10**9
 """Bytes of all pictures of one archive, expanded. They pass through memory one at a time."""
@@ -51,7 +56,7 @@ class Archive:
             self._zip = zipfile.ZipFile(file)
         except OSError as error:
             raise InputError(f"{name} cannot be read: {error.strerror or error}") from error
-        except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError, LookupError) as error:
+        except DAMAGED as error:
             raise InputError(f"{name} is a damaged ZIP ({error}): copy it again") from error
         files = [entry for entry in self._zip.infolist() if not entry.is_dir()]
         self._entries = sorted((entry for entry in files if _is_picture(entry)), key=lambda e: e.filename)
@@ -94,7 +99,7 @@ class Archive:
             return self._zip.read(entry)
         except NotImplementedError as error:
             raise InputError(f"{name} is packed in a way that is not supported: {error}") from error
-        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError) as error:
+        except DAMAGED as error:
             raise InputError(f"{name} is damaged in its archive: copy the archive again") from error
 
 

@@ -24,11 +24,13 @@ ZOO = resolve("cnn-int8")
 NAMES = ("basophil", "eosinophil", "lymphocyte", "monocyte", "neutrophil", "other")
 
 
-def zipped(changed: dict[str, bytes] | None = None, folder: str = "cnn/") -> bytes:
+def zipped(
+    changed: dict[str, bytes] | None = None, folder: str = "cnn/", packing: int = zipfile.ZIP_DEFLATED
+) -> bytes:
     """A bundle of the zoo as a ZIP, with files changed or added."""
     files = {f"{folder}{path.name}": path.read_bytes() for path in ZOO.iterdir()} | (changed or {})
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(out, "w", packing) as archive:
         for name, data in files.items():
             archive.writestr(name, data)
     return out.getvalue()
@@ -83,6 +85,14 @@ def test_bundles_that_contradict_themselves(tmp_path: Path) -> None:
     golden = manifest["golden"] | {"probabilities": [0, 0, 0, 0, 0, 1.0]}
     wrong = json.dumps({**manifest, "golden": golden}).encode()
     assert "golden" in refused(tmp_path, zipped({"cnn/manifest.json": wrong}))
+
+
+@pytest.mark.parametrize("packing", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_bundle_damaged_in_its_archive_is_said_to_be(tmp_path: Path, packing: int) -> None:
+    whole = bytearray(zipped(packing=packing))
+    for place in range(len(whole) // 4, len(whole) * 3 // 4, 97):
+        whole[place] ^= 0xFF
+    assert "damaged" in refused(tmp_path, bytes(whole))
 
 
 def test_a_tflite_is_taken_with_what_is_said_of_it(tmp_path: Path) -> None:
